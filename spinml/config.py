@@ -1,0 +1,245 @@
+"""ServerConfig: all that differs between a laptop and a cluster. One YAML file, checked whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from spinml.bundle import BundleLimits
+from spinml.errors import ConfigError
+from spinml.request import describe_problems
+
+DType = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CheckpointConfig(_Part):
+    """Where the diffusion models come from: ``home``, a local folder or a hub name, each."""
+
+    base: str = "home"
+    inpainting: str | None = None
+    """None: the inpainting UNet inside ``base``'s folder."""
+    controlnets: dict[str, str] = Field(default_factory=dict)
+    """Feature name → ControlNet; empty: those inside ``base``'s folder (``controlnet_<feature>``)."""
+    resolution_px: int = Field(default=128, ge=32, multiple_of=8)
+    revision: str | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: DType = "auto"
+    """auto: bfloat16 where the device computes in it, else float32."""
+
+
+class PromptConfig(_Part):
+    """Prompt templates (§3.3: every object × class)."""
+
+    object: str = "a {token}{object} is {label}, plain background"
+    object_unlabelled: str = "a {token}{object}, plain background"
+    background: str = "a {token}{background}"
+    negative: str = ""
+    identifier_token: str = "xyz"
+    """DreamBooth's rare token; stands in prompts of fine-tuned models alone."""
+
+
+class ExpandConfig(_Part):
+    """L1 features → reference images by ControlNet (§3.3)."""
+
+    images_per_feature: int = Field(default=4, ge=1, le=64)
+    steps: int = Field(default=20, ge=1)
+    guidance_scale: float = Field(default=3.0, ge=0)
+    conditioning_scale: float = Field(default=1.0, gt=0)
+
+
+class FinetuneConfig(_Part):
+    """DreamBooth (§3.3, B.1)."""
+
+    method: Literal["full", "lora"] = "full"
+    lora_rank: int = Field(default=8, ge=1)
+    steps: int = Field(default=200, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    batch_size: int = Field(default=4, ge=1)
+    gradient_accumulation: int = Field(default=1, ge=1)
+    prior_loss_weight: float = Field(default=0.01, ge=0)
+    class_images: int = Field(default=32, ge=0)
+    """Class images for prior preservation; 0 turns it off."""
+    gradient_checkpointing: bool = False
+    cache: bool = True
+    """Cache latents and prompt embeddings; False exists for the benchmark."""
+    guess_labels: bool = True
+    """Let the text-image encoder guess each shared reference's class for its caption."""
+    save_every: int = Field(default=100, ge=1)
+
+
+class GenerationConfig(_Part):
+    """Synthetic dataset (§3.3, B.2)."""
+
+    images_per_class: int = Field(default=400, ge=1)
+    steps: int = Field(default=20, ge=1)
+    guidance_scale: float = Field(default=3.0, ge=0)
+    background_guidance_scale: float = Field(default=2.0, ge=0)
+    batch_size: int = Field(default=16, ge=1)
+    shard_size: int = Field(default=64, ge=1)
+    max_draws: int = Field(default=4, ge=1)
+    """How often a broken object is drawn again before the stage fails."""
+    scale_range: tuple[float, float] = (0.3, 0.8)
+    """The object's longer side as a share of the image's side."""
+
+
+class TrainingConfig(_Part):
+    """The specialised classifier (§4.3, B.2)."""
+
+    backbone: str = "efficientnet_lite0"
+    """A key of spinml.training.backbones: efficientnet_lite0 (packaged weights), mobilenet_v2."""
+    weights: str | None = None
+    """None: the backbone's own pretrained weights; or a local state-dict file (safetensors)."""
+    train_backbone: bool = True
+    image_px: int = Field(default=128, ge=32)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=128, ge=1)
+    epochs: int = Field(default=5, ge=1)
+    validation_share: float = Field(default=0.2, gt=0, lt=1)
+    num_workers: int = Field(default=1, ge=1)
+    """Ray Train workers (data parallel)."""
+
+
+class MeasureConfig(_Part):
+    """What SIM embeds with (eq. 2)."""
+
+    embedder: str = "home"
+    """home: the bundled ONNX embedder; or a hub name / folder of CLIP, DINOv2 or BLIP-2."""
+    max_embeddings: int = Field(default=400, ge=1)
+
+
+class Resources(_Part):
+    """What one actor of a kind holds."""
+
+    num_cpus: float = Field(default=1, ge=0)
+    num_gpus: float = Field(default=0, ge=0)
+    memory_gb: float | None = Field(default=None, gt=0)
+
+
+class ResourceConfig(_Part):
+    """Resources by stage, and how many generation actors."""
+
+    diffusion: Resources = Resources(num_cpus=2)
+    """expand and fine-tune actors."""
+    generation: Resources = Resources(num_cpus=2)
+    generation_actors: int = Field(default=1, ge=1)
+    training: Resources = Resources(num_cpus=2)
+    light: Resources = Resources(num_cpus=1)
+    """merge, export, measure."""
+
+
+class StoreConfig(_Part):
+    """Where artifacts, runs and events live."""
+
+    artifacts: str = "file://~/.local/share/spinml/artifacts"
+    """``file://`` folder or ``s3://bucket/prefix``; S3 credentials come from the environment."""
+    s3_endpoint: str | None = None
+    database: SecretStr = SecretStr("sqlite:///~/.local/share/spinml/spinml.db")
+    """SQLAlchemy URL: SQLite or ``postgresql+psycopg://``."""
+
+
+class ServiceConfig(_Part):
+    """The HTTP endpoint."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    replicas: int = Field(default=1, ge=1)
+    max_concurrent_runs: int = Field(default=1, ge=1)
+    limits: BundleLimits = BundleLimits()
+
+
+class ServerConfig(_Part):
+    """Everything the server side reads."""
+
+    preset: str | None = None
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    prompts: PromptConfig = PromptConfig()
+    expand: ExpandConfig = ExpandConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    generation: GenerationConfig = GenerationConfig()
+    training: TrainingConfig = TrainingConfig()
+    measure: MeasureConfig = MeasureConfig()
+    resources: ResourceConfig = ResourceConfig()
+    store: StoreConfig = StoreConfig()
+    service: ServiceConfig = ServiceConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, data: object) -> object:
+        """A preset's values lie under those of the file."""
+        if isinstance(data, dict) and data.get("preset") is not None:
+            name = data["preset"]
+            if name not in PRESETS:
+                raise ValueError(f"no preset {name!r}; there are: {', '.join(sorted(PRESETS))}")
+            return _merged(PRESETS[name], data)
+        return data
+
+
+SD15: dict[str, object] = {
+    "checkpoint": {
+        "base": "stable-diffusion-v1-5/stable-diffusion-v1-5",
+        "inpainting": "stable-diffusion-v1-5/stable-diffusion-inpainting",
+        "controlnets": {"canny": "lllyasviel/sd-controlnet-canny"},
+        "resolution_px": 512,
+    },
+    "prompts": {"identifier_token": "xyz-style"},
+    "finetune": {
+        "learning_rate": 2e-6,
+        "prior_loss_weight": 0.01,
+        "gradient_accumulation": 2,
+        "steps": 800,
+        "batch_size": 1,
+        "class_images": 200,
+    },
+    "generation": {"steps": 50, "guidance_scale": 7.5, "background_guidance_scale": 7.5},
+    "training": {"backbone": "mobilenet_v2", "image_px": 224},
+    "resources": {
+        "diffusion": {"num_cpus": 4, "num_gpus": 1},
+        "generation": {"num_cpus": 4, "num_gpus": 1},
+        "training": {"num_cpus": 4, "num_gpus": 1},
+    },
+}
+"""The paper's settings (B.1, B.2) on Stable Diffusion 1.5."""
+
+PRESETS: dict[str, dict[str, object]] = {"home": {}, "sd15": SD15}
+
+
+def _merged(below: dict[str, object], above: dict[str, object]) -> dict[str, object]:
+    out = dict(below)
+    for key, value in above.items():
+        under = out.get(key)
+        if isinstance(value, dict) and isinstance(under, dict):
+            out[key] = _merged(under, value)
+        else:
+            out[key] = value
+    return out
+
+
+def load_config(path: Path | None) -> ServerConfig:
+    """Read and check a YAML file; None gives the defaults.
+
+    Raises:
+        ConfigError: unreadable, or not valid; all problems at once.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"the configuration cannot be read: {type(error).__name__}",
+            remedy="give a YAML file such as cluster/laptop.yaml",
+        ) from None
+    try:
+        return ServerConfig.model_validate(data or {})
+    except ValidationError as error:
+        problems = describe_problems(error)
+        raise ConfigError(
+            "the configuration is not valid: " + "; ".join(problems),
+            remedy="mend every field named; README, section “Configuration”, lists them",
+            details={"problems": problems},
+        ) from None

@@ -1,0 +1,110 @@
+"""Stages: pure functions of their inputs and parameters, named by the hash of both (rule 3)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from spinml.config import ServerConfig
+
+KEY_VERSION = 1
+"""Raised when a stage's code changes what it makes from the same inputs."""
+
+
+class StageKind(StrEnum):
+    """The stages of a run, in the order of the data's way (§3.3, §3.4)."""
+
+    SEGMENT = "segment"
+    """Source: a sanitized segment as it arrived. Stored by the ingress, never executed."""
+    EXPAND = "expand"
+    """L1 features and words → reference images (ControlNet)."""
+    PRIOR = "prior"
+    """Class images of the base model for prior preservation (DreamBooth)."""
+    FINETUNE = "finetune"
+    """Reference images → a customised diffusion UNet (DreamBooth)."""
+    MERGE = "merge"
+    """Inpainting UNet + tuned − base → customised background inpainting UNet."""
+    GENERATE = "generate"
+    """Models and prompts → labelled Parquet shards."""
+    TRAIN = "train"
+    """Shards → specialised model, best epoch kept."""
+    EXPORT = "export"
+    """Model → ONNX with its preprocessing and class names inside."""
+    MEASURE = "measure"
+    """Synthetic embeddings and the figures of the report."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One node of a plan.
+
+    ``inputs`` maps a role ("references", "target_unet", …) to the digest of the stage that makes
+    it. ``params`` is JSON-able and holds all else that the result depends on.
+    """
+
+    kind: StageKind
+    params: Mapping[str, Any]
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    label: str = ""
+    """For people: "fine-tune target"; not part of the key."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of kind, parameters and inputs, in hexadecimal."""
+        payload = {
+            "version": KEY_VERSION,
+            "kind": self.kind.value,
+            "params": self.params,
+            "inputs": dict(self.inputs),
+        }
+        text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class ArtifactKey:
+    """Where a stage's result lies: ``<tenant>/<kind>/<digest>/``."""
+
+    tenant: str
+    kind: StageKind
+    digest: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.tenant}/{self.kind.value}/{self.digest}"
+
+
+class Progress(Protocol):
+    """Told how far a stage is. Raises StageCancelledError when the run was cancelled."""
+
+    def __call__(self, done: int, total: int, unit: str) -> None: ...
+
+
+def silent(done: int, total: int, unit: str) -> None:
+    """A Progress that tells nobody."""
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """All that a stage's function gets. It writes its result into ``out`` and returns figures."""
+
+    stage: Stage
+    inputs: Mapping[str, Path]
+    """Role → local folder with the input artifact's files."""
+    out: Path
+    """An empty local folder; its files become the artifact."""
+    config: ServerConfig
+    progress: Progress = silent
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        return self.stage.params
+
+
+StageFunction = Callable[[StageContext], dict[str, Any]]
+"""Runs a stage; the dict (JSON-able figures) goes into the artifact's manifest."""

@@ -1,0 +1,99 @@
+"""What arrived on the wire, parsed and checked: hostile until shown otherwise."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from spinml.bundle import (
+    FORMAT_VERSION,
+    MANIFEST_PART,
+    BundleLimits,
+    SanitizedBundle,
+    part_name,
+)
+from spinml.errors import BundleLimitError, InvalidRequestError, MalformedBundleError
+from spinml.privacy.rules import check_bundle
+from spinml.request import BACKGROUND, TARGET, describe_problems
+
+
+def bundle_from_parts(
+    parts: Mapping[str, bytes], limits: BundleLimits | None = None
+) -> SanitizedBundle:
+    """Parse and check what arrived.
+
+    Raises:
+        MalformedBundleError: no or broken manifest, parts missing, undeclared or changed.
+        InvalidRequestError: the request in it is not valid.
+        BundleLimitError: over ``limits``.
+        PreferenceViolationError: an image that the declared scheme does not allow.
+    """
+    limits = limits or BundleLimits()
+    payload = _parse_manifest(parts, limits)
+    segments = payload.get("segments")
+    if not isinstance(segments, list) or not all(isinstance(item, dict) for item in segments):
+        raise MalformedBundleError("the manifest's segments are not a list of objects")
+    loaded = [_load_segment(item, parts) for item in segments]
+    declared = {
+        part_name(str(item["name"]), i) for item in loaded for i in range(len(item["images"]))
+    }
+    undeclared = len(set(parts) - declared - {MANIFEST_PART})
+    if undeclared:
+        raise MalformedBundleError(
+            f"{undeclared} part(s) that the manifest does not declare",
+            remedy="send exactly the parts of SanitizedBundle.to_parts()",
+        )
+    try:
+        bundle = SanitizedBundle.model_validate(
+            {"request": payload.get("request"), "segments": loaded}
+        )
+    except ValidationError as error:
+        problems = describe_problems(error)
+        kind = InvalidRequestError if any(p.startswith("request") for p in problems) else None
+        raise (kind or MalformedBundleError)(
+            "the bundle is not valid: " + "; ".join(problems), details={"problems": problems}
+        ) from None
+    check_bundle(bundle, limits)
+    return bundle
+
+
+def _parse_manifest(parts: Mapping[str, bytes], limits: BundleLimits) -> dict[str, Any]:
+    raw = parts.get(MANIFEST_PART)
+    if raw is None:
+        raise MalformedBundleError("the bundle has no manifest part")
+    if len(raw) > limits.max_manifest_bytes:
+        raise BundleLimitError(
+            f"the manifest has {len(raw)} bytes, at most {limits.max_manifest_bytes} are taken"
+        )
+    try:
+        payload = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise MalformedBundleError("the manifest is not JSON") from None
+    if not isinstance(payload, dict) or payload.get("version") != FORMAT_VERSION:
+        raise MalformedBundleError(
+            f"the manifest is not of version {FORMAT_VERSION}", remedy="update the device"
+        )
+    unknown = set(payload) - {"version", "request", "segments"}
+    if unknown:
+        raise MalformedBundleError(f"the manifest has {len(unknown)} unknown field(s)")
+    return payload
+
+
+def _load_segment(item: dict[str, Any], parts: Mapping[str, bytes]) -> dict[str, Any]:
+    """The segment with its images' bytes in place of their digests."""
+    digests = item.get("images", [])
+    if item.get("name") not in (TARGET, BACKGROUND) or not isinstance(digests, list):
+        raise MalformedBundleError("a segment has no known name or no list of images")
+    images = []
+    for index, digest in enumerate(digests):
+        image = parts.get(part_name(item["name"], index))
+        if image is None:
+            raise MalformedBundleError(f"image {index} of {item['name']} is missing")
+        if hashlib.sha256(image).hexdigest() != digest:
+            raise MalformedBundleError(f"image {index} of {item['name']} is not the one declared")
+        images.append(image)
+    return {**item, "images": images}
