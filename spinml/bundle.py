@@ -11,20 +11,18 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from spinml.errors import (
     BundleLimitError,
-    InvalidRequestError,
     MalformedBundleError,
 )
-from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest, describe_problems
+from spinml.request import Scheme, TrainingRequest
 
 MANIFEST_PART = "manifest"
 FORMAT_VERSION = 1

@@ -26,7 +26,7 @@ class CheckpointConfig(_Part):
     inpainting: str | None = None
     """None: the inpainting UNet inside ``base``'s folder."""
     controlnets: dict[str, str] = Field(default_factory=dict)
-    """Feature name → ControlNet; empty: those inside ``base``'s folder (``controlnet_<feature>``)."""
+    """Feature → ControlNet; empty: those inside ``base``'s folder (``controlnet_<feature>``)."""
     resolution_px: int = Field(default=128, ge=32, multiple_of=8)
     revision: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"

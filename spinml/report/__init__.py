@@ -1,1 +1,1 @@
-
+"""Plots and the HTML report: torch-free, Ray-free."""
