@@ -1,7 +1,7 @@
 """Pretrain the bundled checkpoint `home` from public renders; resumable, stage by stage.
 
-    ray job submit --working-dir . -- python jobs/pretrain_home.py --renders /data/public
-    python jobs/pretrain_home.py --local --stages vae --minutes vae=60
+ray job submit --working-dir . -- python jobs/pretrain_home.py --renders /data/public
+python jobs/pretrain_home.py --local --stages vae --minutes vae=60
 """
 
 from __future__ import annotations
@@ -47,9 +47,7 @@ def work(name: str, data: Workspace, loop: LoopSettings, threads: int) -> Figure
     return run_stage(name, data, loop)
 
 
-def work_on_ray(
-    name: str, data: Workspace, loop: LoopSettings, cpus: int, gpus: float
-) -> Figures:
+def work_on_ray(name: str, data: Workspace, loop: LoopSettings, cpus: int, gpus: float) -> Figures:
     """One stage as a Ray task; a lost worker's stage resumes from its own checkpoint."""
     import ray
 

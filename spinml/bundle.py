@@ -1,9 +1,11 @@
 """SanitizedBundle: all that crosses the wire from device to server, and what it may hold.
 
-A bundle is made by :func:`spinml.privacy.sanitizer.sanitize` alone. It travels as
-``multipart/form-data``: one part ``manifest`` (JSON) and one PNG part for each image, named
-``<segment>.<index>``. The same checks run before sending and on arrival: what the declared
-preference does not allow makes no bundle on either side.
+A bundle is made by :func:`spinml.privacy.sanitizer.sanitize` on the device, and by
+:func:`spinml.privacy.receive.bundle_from_parts` on arrival; every other way of making or changing
+one raises TypeError (design rule 1). It travels as ``multipart/form-data``: one part ``manifest``
+(JSON) and one PNG part for each image, named ``<segment>.<index>``. The same checks
+(:mod:`spinml.privacy.rules`) run before sending and on arrival: what the declared preference does
+not allow makes no bundle on either side.
 """
 
 from __future__ import annotations
@@ -11,22 +13,23 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from spinml.errors import (
-    BundleLimitError,
-    MalformedBundleError,
-)
+from spinml.errors import BundleLimitError, MalformedBundleError
 from spinml.request import Scheme, TrainingRequest
 
 MANIFEST_PART = "manifest"
 FORMAT_VERSION = 1
 HoleMode = Literal["inpaint", "box", "silhouette"]
+"""How the target's place is removed from a background at L2."""
+
+_SEAL = object()
 
 
 class BundleLimits(BaseModel):
@@ -67,6 +70,21 @@ class SanitizedBundle(BaseModel):
     request: TrainingRequest
     segments: tuple[SanitizedSegment, ...]
 
+    @model_validator(mode="after")
+    def _is_sealed(self, info: ValidationInfo) -> SanitizedBundle:
+        if info.context is not _SEAL:
+            raise TypeError(_HOW_TO_MAKE)
+        return self
+
+    def model_copy(self, **_: Any) -> NoReturn:
+        """Refused: an ``update`` would change what was checked."""
+        raise TypeError(_HOW_TO_MAKE)
+
+    @classmethod
+    def model_construct(cls, *_: Any, **__: Any) -> NoReturn:
+        """Refused: it validates nothing."""
+        raise TypeError(_HOW_TO_MAKE)
+
     def segment(self, name: str) -> SanitizedSegment:
         """The segment called ``name`` ("target" or "background")."""
         return next(segment for segment in self.segments if segment.name == name)
@@ -97,6 +115,21 @@ class SanitizedBundle(BaseModel):
     def digest(self) -> str:
         """SHA-256 of the manifest, which holds every image's digest: the bundle's identity."""
         return hashlib.sha256(self.manifest()).hexdigest()
+
+
+_HOW_TO_MAKE = (
+    "a SanitizedBundle is made by spinml.privacy.sanitizer.sanitize() or "
+    "spinml.privacy.receive.bundle_from_parts() alone"
+)
+
+
+def seal(data: Mapping[str, Any]) -> SanitizedBundle:
+    """The bundle of ``data``, its content unchecked: for :func:`spinml.privacy.rules.make_bundle`.
+
+    Raises:
+        pydantic.ValidationError: fields missing, unknown or of the wrong type.
+    """
+    return SanitizedBundle.model_validate(dict(data), context=_SEAL)
 
 
 def part_name(segment: str, index: int) -> str:

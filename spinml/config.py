@@ -74,6 +74,23 @@ class FinetuneConfig(_Part):
     save_every: int = Field(default=100, ge=1)
 
 
+class CutoutConfig(_Part):
+    """When an object drawn on plain ground counts as broken (spinml.synthesis.cutout)."""
+
+    weak_difference: float = Field(default=10.0, ge=0)
+    """Grey levels by which every part of an object differs from the ground."""
+    strong_difference: float = Field(default=28.0, ge=0)
+    """Grey levels by which an object differs from the ground somewhere."""
+    ground_tolerance: float = Field(default=40.0, ge=0, le=255)
+    """How far the ground may be from plain grey."""
+    min_area_share: float = Field(default=0.02, ge=0, le=1)
+    max_area_share: float = Field(default=0.75, ge=0, le=1)
+    max_second_share: float = Field(default=0.25, ge=0)
+    """Area of the second largest part as a share of the largest."""
+    max_border_share: float = Field(default=0.25, ge=0, le=1)
+    """Share of the image's frame that the object may touch."""
+
+
 class GenerationConfig(_Part):
     """Synthetic dataset (§3.3, B.2)."""
 
@@ -84,7 +101,14 @@ class GenerationConfig(_Part):
     batch_size: int = Field(default=16, ge=1)
     shard_size: int = Field(default=64, ge=1)
     max_draws: int = Field(default=4, ge=1)
-    """How often a broken object is drawn again before the stage fails."""
+    """How often an object is drawn until it is whole; after that it is left out."""
+    cutout: CutoutConfig = CutoutConfig()
+    min_label_probability: float = Field(default=0.5, ge=0, le=1)
+    """Least probability of the wanted class by the checkpoint's text-image encoder, among all
+    classes and the negative prompts; 0 switches the check off."""
+    negatives: tuple[str, ...] = ("plain background", "a blurred shape, plain background")
+    """Prompts of what is no object, for the label check (a softmax over the wanted classes alone
+    passes anything)."""
     scale_range: tuple[float, float] = (0.3, 0.8)
     """The object's longer side as a share of the image's side."""
 

@@ -1,4 +1,4 @@
-"""Photos in, arrays through, PNGs out. Every array is RGB, uint8, shape ``(H, W, 3)``, or a mask."""
+"""Photos in, arrays through, PNGs out. Arrays are RGB, uint8, shape ``(H, W, 3)``, or masks."""
 
 from __future__ import annotations
 
@@ -56,6 +56,14 @@ def decode_photo(source: Path | bytes, *, max_pixels: int = MAX_PHOTO_PIXELS) ->
         ) from None
 
 
+def decode_mask(source: Path | bytes, *, max_pixels: int = MAX_PHOTO_PIXELS) -> Mask:
+    """Decode a mask file, shape ``(H, W)``: whatever is not black is the segment.
+
+    Raises: as :func:`decode_photo`.
+    """
+    return np.asarray(decode_photo(source, max_pixels=max_pixels).any(axis=2), np.bool_)
+
+
 def encode_png(image: npt.NDArray[np.uint8]) -> bytes:
     """PNG of an ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)`` array; pixels alone, no metadata."""
     buffer = io.BytesIO()
@@ -76,6 +84,16 @@ def bounding_box(mask: Mask) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
+def cut_out_square(mask: Mask) -> tuple[int, int, int]:
+    """``(left, top, side)`` of the square that :func:`cut_out` takes, in pixels of the photo.
+
+    It is centred on the mask's bounding box and may reach beyond the photo.
+    """
+    x0, y0, x1, y1 = bounding_box(mask)
+    side = max(2, round(max(x1 - x0, y1 - y0) * (1 + 2 * CUTOUT_MARGIN)))
+    return (x0 + x1 - side) // 2, (y0 + y1 - side) // 2, side
+
+
 def cut_out(photo: Photo, mask: Mask, size_px: int) -> npt.NDArray[np.uint8]:
     """The segment alone: a square RGBA cut-out, shape ``(size_px, size_px, 4)``.
 
@@ -84,12 +102,11 @@ def cut_out(photo: Photo, mask: Mask, size_px: int) -> npt.NDArray[np.uint8]:
     premultiplied, so that no pixel outside the mask has any influence on the result.
     """
     x0, y0, x1, y1 = bounding_box(mask)
-    side = max(2, round(max(x1 - x0, y1 - y0) * (1 + 2 * CUTOUT_MARGIN)))
-    left, top = (x0 + x1 - side) // 2, (y0 + y1 - side) // 2
-    alpha = mask.astype(np.float32)
-    layers = np.dstack([photo.astype(np.float32) * alpha[..., None], alpha * 255.0])
+    left, top, side = cut_out_square(mask)
+    alpha = mask[y0:y1, x0:x1].astype(np.float32)
+    colours = photo[y0:y1, x0:x1].astype(np.float32) * alpha[..., None]
     square = np.zeros((side, side, 4), np.float32)
-    square[y0 - top : y1 - top, x0 - left : x1 - left] = layers[y0:y1, x0:x1]
+    square[y0 - top : y1 - top, x0 - left : x1 - left] = np.dstack([colours, alpha * 255.0])
     interpolation = cv2.INTER_AREA if size_px < side else cv2.INTER_LINEAR
     square = cv2.resize(square, (size_px, size_px), interpolation=interpolation)
     coverage = square[..., 3:] / 255.0

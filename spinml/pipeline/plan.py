@@ -3,34 +3,87 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from spinml.bundle import SanitizedSegment
 from spinml.config import ServerConfig
+from spinml.errors import ArtifactNotFoundError
 from spinml.pipeline.stages import Stage, StageKind
 from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Stages by digest, each after its inputs, and the digests by role of a run's results."""
+    """Stages by digest, each after its inputs, and the digests by role of a run's results.
+
+    Raises:
+        ValueError: a stage stands before one of its inputs, or a result is no stage of the plan.
+    """
 
     stages: Mapping[str, Stage]
     results: Mapping[str, str]
     """"dataset", "model", "export", "measure" → digest."""
 
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for digest, stage in self.stages.items():
+            absent = sorted(role for role, source in stage.inputs.items() if source not in seen)
+            if absent:
+                raise ValueError(f"{stage.kind} stands before its inputs: {', '.join(absent)}")
+            seen.add(digest)
+        strays = sorted(role for role, digest in self.results.items() if digest not in seen)
+        if strays:
+            raise ValueError(f"results that no stage makes: {', '.join(strays)}")
+
     def __iter__(self) -> Iterator[Stage]:
         return iter(self.stages.values())
 
     def result(self, role: str) -> Stage:
+        """The stage that makes the result called ``role``."""
         return self.stages[self.results[role]]
 
+    def wanted(self) -> set[str]:
+        """Digests of what the run is for: its results, and the stages no other stage takes."""
+        taken = {source for stage in self for source in stage.inputs.values()}
+        return set(self.results.values()) | (set(self.stages) - taken)
 
-def union(plans: Iterable[Plan]) -> dict[str, Stage]:
-    """The stages of several plans, each once, each after its inputs."""
-    return {digest: stage for plan in plans for digest, stage in plan.stages.items()}
+
+def union(plans: Iterable[Plan]) -> Plan:
+    """One plan of several: each stage once, each after its inputs.
+
+    Its results are called ``<index of the plan>.<role>``.
+    """
+    stages: dict[str, Stage] = {}
+    results: dict[str, str] = {}
+    for index, plan in enumerate(plans):
+        stages.update(plan.stages)
+        results |= {f"{index}.{role}": digest for role, digest in plan.results.items()}
+    return Plan(stages, results)
+
+
+def missing(plan: Plan, exists: Callable[[Stage], bool]) -> list[Stage]:
+    """The stages to execute, in order: the plan minus the artifacts that exist (rule 3).
+
+    An input that is gone but that nothing missing needs is not made again.
+
+    Raises:
+        ArtifactNotFoundError: a sanitized segment is needed and is not in the store.
+    """
+    needed = plan.wanted()
+    to_run: list[Stage] = []
+    for digest, stage in reversed(list(plan.stages.items())):
+        if digest not in needed or exists(stage):
+            continue
+        if stage.kind is StageKind.SEGMENT:
+            raise ArtifactNotFoundError(
+                "a sanitized segment of the run is not in the store",
+                remedy="submit the bundle again",
+            )
+        needed.update(stage.inputs.values())
+        to_run.append(stage)
+    return to_run[::-1]
 
 
 def segment_stage(segment: SanitizedSegment) -> Stage:
@@ -121,7 +174,7 @@ def make_plan(
     Args:
         checkpoint_id: the identity of the diffusion models' weights, part of every key.
     """
-    by_name = {segment.name: segment for segment in segments}
+    by_name: dict[str, SanitizedSegment] = {segment.name: segment for segment in segments}
     build = _Builder(config, checkpoint_id)
     target = build.finetune(request, by_name[TARGET])
     background = build.finetune(request, by_name[BACKGROUND])

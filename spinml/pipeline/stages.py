@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,9 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from spinml.config import ServerConfig
+from spinml.errors import ArtifactError
 
 KEY_VERSION = 1
 """Raised when a stage's code changes what it makes from the same inputs."""
+
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class StageKind(StrEnum):
@@ -65,18 +70,47 @@ class Stage:
         text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def key(self, tenant: str) -> ArtifactKey:
+        """Where the result lies for ``tenant``."""
+        return ArtifactKey(tenant, self.kind, self.digest)
+
 
 @dataclass(frozen=True)
 class ArtifactKey:
-    """Where a stage's result lies: ``<tenant>/<kind>/<digest>/``."""
+    """Where a stage's result lies: ``<tenant>/<kind>/<digest>/``.
+
+    Raises:
+        ArtifactError: a tenant or digest that could name another place in the store.
+    """
 
     tenant: str
     kind: StageKind
     digest: str
 
+    def __post_init__(self) -> None:
+        check_tenant(self.tenant)
+        if not _DIGEST.fullmatch(self.digest):
+            raise ArtifactError(
+                f"a digest of {len(self.digest)} characters, 64 lower-case hexadecimal ones wanted"
+            )
+
     @property
     def path(self) -> str:
         return f"{self.tenant}/{self.kind.value}/{self.digest}"
+
+
+def check_tenant(tenant: str) -> str:
+    """``tenant`` if it is a plain folder name.
+
+    Raises:
+        ArtifactError: neither letters, digits, ``-`` and ``_`` alone, nor at most 64 of them.
+    """
+    if not _TENANT.fullmatch(tenant):
+        raise ArtifactError(
+            f"a tenant's name of {len(tenant)} characters cannot be a folder",
+            remedy="use 1 to 64 letters, digits, - and _, starting with a letter or digit",
+        )
+    return tenant
 
 
 class Progress(Protocol):

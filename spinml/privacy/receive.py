@@ -17,7 +17,7 @@ from spinml.bundle import (
     part_name,
 )
 from spinml.errors import BundleLimitError, InvalidRequestError, MalformedBundleError
-from spinml.privacy.rules import check_bundle
+from spinml.privacy.rules import make_bundle
 from spinml.request import BACKGROUND, TARGET, describe_problems
 
 
@@ -48,17 +48,13 @@ def bundle_from_parts(
             remedy="send exactly the parts of SanitizedBundle.to_parts()",
         )
     try:
-        bundle = SanitizedBundle.model_validate(
-            {"request": payload.get("request"), "segments": loaded}
-        )
+        return make_bundle({"request": payload.get("request"), "segments": loaded}, limits)
     except ValidationError as error:
         problems = describe_problems(error)
         kind = InvalidRequestError if any(p.startswith("request") for p in problems) else None
         raise (kind or MalformedBundleError)(
             "the bundle is not valid: " + "; ".join(problems), details={"problems": problems}
         ) from None
-    check_bundle(bundle, limits)
-    return bundle
 
 
 def _parse_manifest(parts: Mapping[str, bytes], limits: BundleLimits) -> dict[str, Any]:

@@ -1,0 +1,196 @@
+"""The ledger: an append-only record, on the device, of what was shared with whom and when.
+
+One JSON object a line. Each holds the hash of the one before it, so that an entry that is changed,
+removed or put in between breaks the chain. Entries cut off at the end leave a whole chain: note
+the last hash (``spinml device ledger`` prints it) elsewhere to notice that too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from spinml.bundle import SanitizedBundle
+from spinml.errors import DeviceError
+
+LEDGER_VARIABLE = "SPINML_LEDGER"
+_FIRST = "0" * 64
+
+
+class SharedSegment(BaseModel):
+    """What of one segment was in a bundle: figures and hashes, no content."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    scheme: str
+    feature: str | None
+    images: int
+    bytes: int
+    sha256: tuple[str, ...]
+    mi_histogram: float
+    """Share of the segment's entropy, eq. 1."""
+    mi_regional: float
+
+
+class LedgerEntry(BaseModel):
+    """One line of the ledger."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    when: datetime
+    """UTC."""
+    state: Literal["sending", "accepted", "failed"]
+    server: str
+    bundle: str
+    """The bundle's digest."""
+    run: str | None = None
+    """The run's id, once the server accepted."""
+    error: str | None = None
+    """The error's code, when it failed."""
+    segments: tuple[SharedSegment, ...] = ()
+    """Written with "sending"; the later states name the bundle alone."""
+    previous: str = _FIRST
+    hash: str = ""
+
+    def digest(self) -> str:
+        """SHA-256 of all fields but ``hash``, in hexadecimal."""
+        payload = self.model_dump(mode="json", exclude={"hash"})
+        text = json.dumps(payload, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Ledger:
+    """The ledger file at ``path``; made with its folder on the first entry."""
+
+    def __init__(self, path: Path | None = None):
+        self.path = path or default_ledger()
+
+    def sending(self, server: str, bundle: SanitizedBundle, mi: dict[str, Any]) -> LedgerEntry:
+        """Record that ``bundle`` is about to be sent. Written, synced, before a byte leaves.
+
+        Args:
+            mi: :meth:`spinml.privacy.leakage.Leakage.as_dict`.
+        """
+        shared = tuple(
+            SharedSegment(
+                name=segment.name,
+                scheme=segment.scheme,
+                feature=segment.feature,
+                images=len(segment.images),
+                bytes=sum(len(image) for image in segment.images),
+                sha256=tuple(hashlib.sha256(image).hexdigest() for image in segment.images),
+                mi_histogram=mi[segment.name]["histogram"],
+                mi_regional=mi[segment.name]["regional"],
+            )
+            for segment in bundle.segments
+        )
+        return self._append(
+            LedgerEntry(
+                when=_now(), state="sending", server=server, bundle=bundle.digest, segments=shared
+            )
+        )
+
+    def accepted(self, server: str, bundle: SanitizedBundle, run: str) -> LedgerEntry:
+        """Record that the server took ``bundle`` as ``run``."""
+        return self._append(
+            LedgerEntry(when=_now(), state="accepted", server=server, bundle=bundle.digest, run=run)
+        )
+
+    def failed(self, server: str, bundle: SanitizedBundle, code: str) -> LedgerEntry:
+        """Record that sending ended with the error ``code``; what left before it is not known."""
+        return self._append(
+            LedgerEntry(
+                when=_now(), state="failed", server=server, bundle=bundle.digest, error=code
+            )
+        )
+
+    def entries(self) -> list[LedgerEntry]:
+        """All entries, the oldest first.
+
+        Raises:
+            DeviceError: a line is not an entry.
+        """
+        if not self.path.exists():
+            return []
+        with self.path.open(encoding="utf-8") as stream:
+            return self._parse(stream)
+
+    def verify(self) -> str:
+        """Check the whole chain; the last entry's hash.
+
+        Raises:
+            DeviceError: names the first line that was changed or does not follow its predecessor.
+        """
+        previous = _FIRST
+        for number, entry in enumerate(self.entries(), start=1):
+            if entry.previous != previous:
+                raise self._damaged(number, "does not follow the line before it")
+            if entry.digest() != entry.hash:
+                raise self._damaged(number, "was changed")
+            previous = entry.hash
+        return previous
+
+    def _append(self, entry: LedgerEntry) -> LedgerEntry:
+        with self._locked() as stream:
+            entries = self._parse(stream)
+            linked = entry.model_copy(update={"previous": entries[-1].hash if entries else _FIRST})
+            sealed = linked.model_copy(update={"hash": linked.digest()})
+            stream.write(sealed.model_dump_json() + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        return sealed
+
+    @contextmanager
+    def _locked(self) -> Iterator[IO[str]]:
+        """The file, open to read and append, held against other processes; private to its owner."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise DeviceError(
+                f"the ledger cannot be written at {self.path}: {error.strerror}; nothing was sent",
+                remedy=f"set {LEDGER_VARIABLE} to a file that can be",
+            ) from None
+        with os.fdopen(descriptor, "r+", encoding="utf-8") as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.seek(0)
+            yield stream
+
+    def _parse(self, stream: IO[str]) -> list[LedgerEntry]:
+        entries = []
+        for number, line in enumerate(stream, start=1):
+            try:
+                entries.append(LedgerEntry.model_validate_json(line))
+            except ValidationError:
+                raise self._damaged(number, "is not an entry") from None
+            if not line.endswith("\n"):
+                raise self._damaged(number, "is cut off")
+        return entries
+
+    def _damaged(self, line: int, how: str) -> DeviceError:
+        return DeviceError(
+            f"the ledger {self.path} is damaged: line {line} {how}",
+            remedy=f"keep that file as it is, and set {LEDGER_VARIABLE} to begin another",
+            details={"line": line},
+        )
+
+
+def default_ledger() -> Path:
+    """Where the ledger is: SPINML_LEDGER, or the user's data folder."""
+    named = os.environ.get(LEDGER_VARIABLE)
+    return Path(named) if named else platformdirs.user_data_path("spinml") / "ledger.jsonl"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

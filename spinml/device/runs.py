@@ -1,0 +1,56 @@
+"""What the server tells of a run, as the device reads it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+RunState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+FINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
+
+
+class _Told(BaseModel):
+    # A newer server may tell more; the device reads what it knows.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class StageStatus(_Told):
+    """How far one stage is."""
+
+    label: str
+    kind: str
+    state: Literal["waiting", "running", "done", "reused", "failed"]
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    seconds: float | None = None
+
+
+class RunStatus(_Told):
+    """A run as a whole."""
+
+    id: str
+    state: RunState
+    created_at: datetime
+    updated_at: datetime
+    stages: tuple[StageStatus, ...] = ()
+    error: dict[str, Any] | None = None
+    """code, message and remedy, when it failed."""
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL_STATES
+
+
+class RunEvent(_Told):
+    """One server-sent event: a stage moved, or the run's state changed."""
+
+    id: str
+    stage: StageStatus | None = None
+    state: RunState | None = None
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL_STATES

@@ -1,0 +1,76 @@
+"""Connecting to Ray: a cluster that is there, or one on this machine for as long as we live."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from spinml.errors import ServerUnavailableError
+
+OBJECT_STORE_BYTES = 1_000_000_000
+"""A local cluster's object store: results travel through the artifact store, not through it."""
+
+QUIET = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
+}
+"""Set before Ray starts, where the environment does not say otherwise."""
+
+
+def connect(
+    address: str | None = None,
+    *,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    dashboard: bool = False,
+    object_store_bytes: int = OBJECT_STORE_BYTES,
+    temp_dir: Path | None = None,
+    log_level: int = logging.WARNING,
+) -> Any:
+    """Join the cluster at ``address`` (or ``$RAY_ADDRESS``), or start one on this machine.
+
+    A local cluster ends with this process. Token authentication is switched on for it and for the
+    clients this process starts, so that a token left by an earlier Ray changes nothing halfway; set
+    ``RAY_AUTH_MODE`` to decide otherwise.
+
+    Args:
+        address: "auto", ``host:port``, ``ray://…`` or None.
+        num_cpus: a local cluster's CPUs; None: the machine's.
+        num_gpus: its GPUs (may be logical ones, for tests); None: the machine's.
+        dashboard: start the dashboard, which ``ray job submit`` needs.
+        temp_dir: where a local cluster keeps its sessions; a short path.
+
+    Returns:
+        Ray's context; call :func:`ray.shutdown` at the end.
+
+    Raises:
+        ServerUnavailableError: no cluster answers at ``address``.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    common: dict[str, Any] = {"logging_level": log_level, "log_to_driver": False}
+    address = address or os.environ.get("RAY_ADDRESS")
+    if address and address != "local":
+        try:
+            return ray.init(address=address, **common)
+        except (ConnectionError, ValueError) as error:
+            raise ServerUnavailableError(
+                "no Ray cluster answers at the address given",
+                remedy="start one with `ray start --head`, or leave the address out",
+            ) from error
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    return ray.init(
+        address="local",
+        num_cpus=num_cpus,
+        num_gpus=num_gpus,
+        object_store_memory=object_store_bytes,
+        include_dashboard=dashboard,
+        _temp_dir=str(temp_dir) if temp_dir else None,
+        **common,
+    )

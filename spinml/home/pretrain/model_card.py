@@ -1,0 +1,63 @@
+"""The checkpoint's model card, written from the stages' figures."""
+# ruff: noqa: E501 - a Markdown table has long lines
+
+from __future__ import annotations
+
+from spinml.home.pretrain.loop import Figures
+
+_CARD = """\
+# The checkpoint `home`
+
+A latent diffusion model small enough for two CPU cores ({size_mb:.0f} MB at half precision), for
+SpinML's simulated home. It stands where Stable Diffusion 1.5 stands in production, with the same
+classes and folder layout.
+
+## What is inside
+| folder | class | what |
+|---|---|---|
+| `vae` | AutoencoderKL | 128 px to 16 x 16 x 16 latents |
+| `tokenizer`, `text_encoder` | CLIPTokenizer, CLIPTextModel | own byte-pair vocabulary, 2 layers x 128 |
+| `unet`, `scheduler` | UNet2DConditionModel, DPMSolverMultistepScheduler | v-prediction, guidance about 3, 20 steps |
+| `inpainting/unet` | UNet2DConditionModel | 33 channels: noisy latents, mask (1 = repaint), masked image |
+| `controlnet_canny` | ControlNetModel | canny edges of the object, white on black |
+| `text_image` | CLIPTextModelWithProjection, ONNX | contrastive encoder; `embedder.onnx` is SIM's default |
+| `segmenter` | YOLOv8n-seg, ONNX | one class, `dog` |
+
+## What it was trained on
+{scenes} scenes of SpinML's public world: MuJoCo renders (dm_control's dog, Apache-2.0) of dogs of any
+fur in rooms of any colour, each as scene, empty room and dog on plain ground, with captions made
+from the scene's parameters. No photograph and no private home is among them. Nothing was taken
+from other models' weights. `jobs/render_home.py` and `jobs/pretrain_home.py` make it again.
+
+## How, and what came out
+Stages in order; the contrastive text tower is frozen before the UNet is trained. Figures are of
+held-out renders, `figures.json` holds them too.
+
+{figures}
+
+`status_*` is zero-shot; `label_accuracy` is the share of generated objects in which a classifier of
+public renders (`judge`) sees the status that the prompt asked for; `loss_right_caption` and
+`loss_wrong_caption` are the loss at t = 800 with the right and with another status in the caption;
+`silhouette_iou` compares what the ControlNet drew with the dog whose edges it got.
+
+## What it is not good for
+- Anything but simulated dogs and bedrooms at 128 px: it has seen no photograph.
+- Words beyond the captions': other words are encoded but mean nothing before fine-tuning.
+- Fine detail: latents are 8 px wide, and small furniture comes out as blots.
+- The segmenter knows one class and renders only; give masks for real photographs.
+
+## Licence
+Apache-2.0, except `segmenter/`: it is an ultralytics model, and ultralytics is AGPL-3.0.
+"""
+
+
+def model_card(figures: dict[str, Figures], scenes: int, size_mb: float) -> str:
+    """The card as Markdown."""
+    return _CARD.format(figures=_table(figures), scenes=f"{scenes:,}", size_mb=size_mb)
+
+
+def _table(figures: dict[str, Figures]) -> str:
+    rows = ["| stage | figure | value |", "|---|---|---|"]
+    for stage, values in figures.items():
+        rows += [f"| {stage} | {name} | {value:.4g} |" for name, value in values.items()]
+    return "\n".join(rows)

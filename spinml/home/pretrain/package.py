@@ -1,0 +1,131 @@
+"""The stages' results as one checkpoint in diffusers' layout, at half precision."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import onnx
+import torch
+from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
+from onnx import numpy_helper
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from spinml.home.pretrain.diffusion import sampler
+from spinml.home.pretrain.loop import Figures
+from spinml.home.pretrain.model_card import model_card
+from spinml.home.pretrain.stages import MINUTES
+from spinml.home.pretrain.workspace import Workspace
+
+LIMIT_MB = 60
+
+# Folder in the checkpoint: the class that loads it, the stage that made it, its folder there.
+PARTS: dict[str, tuple[Any, str, str]] = {
+    "vae": (AutoencoderKL, "vae", ""),
+    "text_encoder": (CLIPTextModel, "text_image", "text_encoder"),
+    "text_image": (CLIPTextModelWithProjection, "text_image", "text_image"),
+    "unet": (UNet2DConditionModel, "unet", ""),
+    "inpainting/unet": (UNet2DConditionModel, "inpaint", ""),
+    "controlnet_canny": (ControlNetModel, "controlnet", ""),
+}
+
+
+def model_index() -> dict[str, Any]:
+    """What StableDiffusionPipeline.from_pretrained reads."""
+    return {
+        "_class_name": "StableDiffusionPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+
+
+def half_precision(source: Path, target: Path) -> None:
+    """Copy an ONNX model with its large weights in float16, each cast back where it is used.
+
+    Inputs, outputs and arithmetic stay in float32; only the file halves.
+    """
+    model = onnx.load(str(source))
+    casts = []
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype == np.float32 and values.size > 256:
+            name = weight.name
+            weight.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+            casts.append(
+                onnx.helper.make_node(
+                    "Cast", [f"{name}.half"], [name], f"{name}.cast", to=onnx.TensorProto.FLOAT
+                )
+            )
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    del model.graph.value_info[:]
+    for entry in model.metadata_props:
+        if entry.key == "description":
+            entry.value = "YOLOv8n-seg trained on SpinML's public renders"
+    onnx.checker.check_model(model)
+    onnx.save(model, str(target))
+
+
+def collect_figures(logs: Path) -> dict[str, Figures]:
+    """The last figures of every stage that wrote some, with its steps and minutes."""
+    figures: dict[str, Figures] = {}
+    for stage in MINUTES:
+        path = logs / f"{stage}.json"
+        if path.exists():
+            content = json.loads(path.read_text())
+            last = (content["history"] or [{}])[-1]
+            spent = {name: last[name] for name in ("step", "minutes") if name in last}
+            figures[stage] = content["figures"] | spent
+    return figures
+
+
+def write_checkpoint(data: Workspace, target: Path, limit_mb: float = LIMIT_MB) -> float:
+    """Write the checkpoint beside `target`, then put it in its place; gives its size in MB."""
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    for name, (kind, stage, folder) in PARTS.items():
+        source = data.model(stage) / folder
+        kind.from_pretrained(source, dtype=torch.float16).save_pretrained(partial / name)
+    _write_words(data, partial)
+    (partial / "segmenter").mkdir()
+    segmenter = data.model("segmenter") / "segmenter.onnx"
+    half_precision(segmenter, partial / "segmenter" / "segmenter.onnx")
+    sampler().save_pretrained(partial / "scheduler")
+    (partial / "model_index.json").write_text(json.dumps(model_index(), indent=2) + "\n")
+    figures = collect_figures(data.logs)
+    (partial / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    size_mb = sum(f.stat().st_size for f in partial.rglob("*") if f.is_file()) / 1e6
+    (partial / "MODEL_CARD.md").write_text(model_card(figures, len(data.train), size_mb))
+    if size_mb > limit_mb:
+        raise ValueError(f"{partial} is {size_mb:.1f} MB, wanted {limit_mb} at most")
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    return size_mb
+
+
+def _write_words(data: Workspace, partial: Path) -> None:
+    """The tokenizer, and what `TextImageEncoder` reads beside the text tower."""
+    source = data.model("text_image")
+    tokenizer = CLIPTokenizer.from_pretrained(source / "tokenizer")
+    tokenizer.save_pretrained(partial / "text_image")
+    tokenizer.save_pretrained(partial / "tokenizer")
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(source / "tokenizer" / name, partial / "tokenizer" / name)
+    shutil.copy(source / "text_image" / "text_image.json", partial / "text_image")
+    half_precision(
+        source / "text_image" / "embedder.onnx", partial / "text_image" / "embedder.onnx"
+    )

@@ -1,0 +1,148 @@
+"""Stage `segmenter`: YOLOv8n-seg that finds dogs in scenes, exported to ONNX.
+
+ultralytics is AGPL-3.0: who deploys the exported model should know.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from spinml.home.pretrain.loop import Figures, LoopSettings, print_now
+from spinml.home.pretrain.renders import Pixels, Renders, save_grid
+from spinml.home.pretrain.workspace import Workspace
+
+NAMES = {0: "dog"}
+SIZE_PX = 192
+
+
+def outline(mask: NDArray[np.uint8]) -> list[str]:
+    """YOLO's line for each part of a mask: the class and a polygon in shares of the sides."""
+    height, width = mask.shape
+    found, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    lines = []
+    for contour in sorted(found, key=cv2.contourArea, reverse=True)[:1]:
+        if cv2.contourArea(contour) >= 20:
+            points = (contour[:, 0] + 0.5) / (width, height)
+            lines.append("0 " + " ".join(f"{value:.5f}" for value in points.ravel()))
+    return lines
+
+
+def write_dataset(folder: Path, train: Renders, test: Renders) -> Path:
+    """Scenes and empty rooms in YOLO's layout; gives the path of its YAML file."""
+    for split, part in (("train", train), ("val", test)):
+        images, labels = folder / "images" / split, folder / "labels" / split
+        images.mkdir(parents=True, exist_ok=True)
+        labels.mkdir(parents=True, exist_ok=True)
+        for i in range(len(part)):
+            _write(images / f"s{i:05d}.png", part.scene[i])
+            (labels / f"s{i:05d}.txt").write_text("\n".join(outline(part.mask[i])))
+            if i % 20 == 0:
+                _write(images / f"r{i:05d}.png", part.room[i])
+                (labels / f"r{i:05d}.txt").write_text("")
+    description = folder / "data.yaml"
+    lines = [f"path: {folder}", "train: images/train", "val: images/val", "names:", "  0: dog"]
+    description.write_text("\n".join(lines) + "\n")
+    return description
+
+
+def _write(path: Path, image: Pixels) -> None:
+    cv2.imwrite(str(path), image[:, :, ::-1])
+
+
+def mask_iou(model: Any, data: Renders, logs: Path, size_px: int) -> Figures:
+    """Mean intersection over union of each scene's best mask, and the share of scenes found."""
+    overlaps: list[float] = []
+    shown: list[Pixels] = []
+    found = 0
+    for image, mask in zip(data.scene, data.mask, strict=True):
+        result = model.predict(image[:, :, ::-1], imgsz=size_px, verbose=False)[0]
+        guess = np.zeros(mask.shape, bool)
+        if result.masks is not None:
+            best = int(result.boxes.conf.argmax())
+            drawn = result.masks.data[best].cpu().numpy().astype(np.float32)
+            guess = cv2.resize(drawn, mask.shape[::-1]) > 0.5
+            found += 1
+        wanted = mask > 127
+        overlaps.append((guess & wanted).sum() / max(1, (guess | wanted).sum()))
+        if len(shown) < 32:
+            tint = np.where(guess[..., None], image // 2 + np.array([127, 0, 0], np.uint8), image)
+            shown.append(tint.astype(np.uint8))
+    save_grid(logs / "segmenter.png", np.stack(shown))
+    return {"mask_iou": float(np.mean(overlaps)), "found": found / len(data.scene)}
+
+
+def run(data: Workspace, loop: LoopSettings, size_px: int = SIZE_PX, scenes: int = 6000) -> Figures:
+    """Train by wall clock (or `loop.steps` epochs), export to ONNX, measure on held-out scenes."""
+    os.environ["YOLO_AUTOINSTALL"] = "false"
+    os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="ultralytics-"))
+    os.environ["YOLO_OFFLINE"] = "true"
+    from ultralytics import YOLO
+
+    folder = data.folder("segmenter")
+    dataset = folder / "dataset" / "data.yaml"
+    if not dataset.exists():
+        train = data.train.slice(0, scenes)
+        dataset = write_dataset(folder / "dataset", train, data.test.slice(0, 64))
+    last = folder / "run" / "weights" / "last.pt"
+    if not (folder / "finished").exists():
+        _train(YOLO(str(last) if last.exists() else "yolov8n-seg.yaml"), dataset, loop, size_px)
+        (folder / "finished").touch()
+    model = YOLO(str(last))
+    figures = mask_iou(model, data.test.slice(0, 200), _made(data.logs), size_px)
+    _export(model, _made(folder / "model") / "segmenter.onnx", size_px)
+    content = {"stage": "segmenter", "figures": figures, "history": []}
+    (data.logs / "segmenter.json").write_text(json.dumps(content, indent=1))
+    print_now(f"segmenter: done, {figures}")
+    return figures
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _train(model: Any, dataset: Path, loop: LoopSettings, size_px: int) -> None:
+    """ultralytics' own loop; it saves after each epoch and resumes from there."""
+    folder = dataset.parents[1]
+    hours = None if loop.minutes is None else loop.minutes / 60
+    model.train(
+        data=str(dataset),
+        project=str(folder),
+        name="run",
+        exist_ok=True,
+        resume=(folder / "run" / "weights" / "last.pt").exists(),
+        time=hours,
+        epochs=loop.steps or 100,
+        imgsz=size_px,
+        batch=16,
+        device="cpu",
+        workers=0,
+        cache="ram",
+        optimizer="AdamW",
+        lr0=0.002,
+        warmup_epochs=0.3,
+        mosaic=0.0,
+        scale=0.4,
+        mask_ratio=2,
+        val=False,
+        plots=False,
+        seed=loop.seed,
+        verbose=False,
+    )
+
+
+def _export(model: Any, target: Path, size_px: int) -> None:
+    """ONNX beside the weights, moved to its place; names and stride are in its metadata."""
+    written = model.export(
+        format="onnx", imgsz=size_px, dynamic=True, simplify=False, opset=17, device="cpu"
+    )
+    shutil.move(str(written), target)

@@ -1,0 +1,162 @@
+"""Stage `vae`: images of 128 px to 16 channels of latents at an eighth of the size, and back."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.resnet import ResnetBlock2D
+from torch import Tensor, nn
+
+from spinml.home.pretrain.loop import Figures, LoopSettings, train
+from spinml.home.pretrain.renders import (
+    KINDS,
+    Renders,
+    draw,
+    save_grid,
+    to_pixels,
+    to_tensor,
+)
+from spinml.home.pretrain.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class VaeSettings:
+    """Sizes and rates; all but a `whole_share` of the steps see crops of `crop_px`."""
+
+    channels: tuple[int, ...] = (24, 48, 96, 128)
+    layers: int = 1
+    latent_channels: int = 16
+    batch: int = 16
+    crop_px: int = 64
+    whole_share: float = 0.15
+    rate: float = 1.5e-3
+    mse_weight: float = 2.0
+    kl_weight: float = 3e-5
+
+
+def build(settings: VaeSettings) -> AutoencoderKL:
+    """A VAE without attention whose residual blocks start as the identity."""
+    depth = len(settings.channels)
+    vae = AutoencoderKL(
+        down_block_types=["DownEncoderBlock2D"] * depth,
+        up_block_types=["UpDecoderBlock2D"] * depth,
+        block_out_channels=settings.channels,
+        layers_per_block=settings.layers,
+        latent_channels=settings.latent_channels,
+        norm_num_groups=8,
+        sample_size=128,
+        mid_block_add_attention=False,
+    )
+    for module in vae.modules():
+        if isinstance(module, ResnetBlock2D):
+            nn.init.zeros_(module.conv2.weight)
+            nn.init.zeros_(module.conv2.bias)
+    return vae
+
+
+class VaeTask:
+    """Reconstruction of random crops under L1 + MSE and a small KL weight."""
+
+    def __init__(self, vae: AutoencoderKL, data: Workspace, settings: VaeSettings) -> None:
+        self.modules: dict[str, nn.Module] = {"vae": vae}
+        self.vae, self.settings, self.device = vae, settings, data.device
+        self.train_set, self.test_set = data.train, data.test
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return [{"params": list(self.vae.parameters()), "lr": self.settings.rate}]
+
+    def loss(self, generator: torch.Generator, progress: float) -> Tensor:
+        whole = float(torch.rand((), generator=generator)) < self.settings.whole_share
+        images = self._batch(generator, whole).to(self.device)
+        posterior = self.vae.encode(images).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(self.device)
+        latents = posterior.mean + posterior.std * noise
+        error: Tensor = self.vae.decode(latents).sample.float() - images
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        squared = self.settings.mse_weight * error.square().mean()
+        total: Tensor = error.abs().mean() + squared + self.settings.kl_weight * kl
+        return total
+
+    def _batch(self, generator: torch.Generator, whole: bool) -> Tensor:
+        """Random images of all kinds, flipped at random: whole or crops, ``(b, 3, px, px)``."""
+        settings = self.settings
+        size_px = self.train_set.scene.shape[1]
+        crop_px = size_px if whole else min(settings.crop_px, size_px)
+        count = max(1, settings.batch * settings.crop_px**2 // crop_px**2)
+        crops = []
+        for index in draw(len(self.train_set), count, generator):
+            kind, flip, top, left = (int(v) for v in draw(1 << 30, 4, generator))
+            image = self.train_set.images(KINDS[(0, 1, 2, 2)[kind % 4]])[index]
+            top, left = top % (size_px - crop_px + 1), left % (size_px - crop_px + 1)
+            crop = image[top : top + crop_px, left : left + crop_px]
+            crops.append(crop[:, ::-1] if flip % 2 else crop)
+        return to_tensor(np.stack(crops))
+
+    def report(self, logs: Path) -> Figures:
+        figures = {
+            f"psnr_{kind}_db": psnr(self.vae, self.test_set, kind, self.device) for kind in KINDS
+        }
+        shown = [self.test_set.images(kind)[:8] for kind in KINDS]
+        rows = [half for row in shown for half in (row, reconstruct(self.vae, row, self.device))]
+        save_grid(logs / "vae.png", np.concatenate(rows), columns=len(shown[0]))
+        return figures | {"psnr_mean_db": sum(figures.values()) / len(figures)}
+
+
+def reconstruct(vae: AutoencoderKL, images: np.ndarray, device: str) -> np.ndarray:
+    """Images ``(n, h, w, 3)`` through the VAE and back, in bytes."""
+    vae.eval()
+    parts = []
+    with torch.no_grad():
+        for start in range(0, len(images), 16):
+            batch = to_tensor(images[start : start + 16]).to(device)
+            latents = vae.encode(batch).latent_dist.mean
+            parts.append(to_pixels(vae.decode(latents).sample))
+    return np.concatenate(parts)
+
+
+def psnr(vae: AutoencoderKL, data: Renders, kind: str, device: str, count: int = 64) -> float:
+    """Mean peak signal-to-noise ratio in dB over the images of a kind, in bytes."""
+    images = data.images(kind)[:count]
+    again = reconstruct(vae, images, device)
+    error = ((images.astype(np.float32) - again) ** 2).mean(axis=(1, 2, 3))
+    return float(np.mean(10 * np.log10(255**2 / np.maximum(error, 1e-3))))
+
+
+@torch.no_grad()
+def normalise_latents(vae: AutoencoderKL, data: Renders, device: str, count: int = 128) -> None:
+    """Give the latents zero mean a channel and unit variance over all.
+
+    The mean is folded into the two 1 x 1 convolutions beside the latents, for pipelines know no
+    shift; the variance becomes `scaling_factor`.
+    """
+    images = np.concatenate([data.images(kind)[:count] for kind in KINDS])
+    parts = [
+        vae.encode(to_tensor(images[i : i + 16]).to(device)).latent_dist.mean
+        for i in range(0, len(images), 16)
+    ]
+    latents = torch.cat(parts)
+    mean = latents.mean(dim=(0, 2, 3))
+    std = (latents - mean[:, None, None]).square().mean().sqrt()
+    if not math.isfinite(float(std)) or float(std) <= 0:
+        raise ValueError(f"the latents' standard deviation is {float(std)}, wanted more than 0")
+    vae.quant_conv.bias[: len(mean)] -= mean
+    vae.post_quant_conv.bias += vae.post_quant_conv.weight[:, :, 0, 0] @ mean
+    vae.register_to_config(scaling_factor=1 / float(std))
+
+
+def run(data: Workspace, loop: LoopSettings, settings: VaeSettings | None = None) -> Figures:
+    """Train, normalise and save the VAE."""
+    settings = settings or VaeSettings()
+    torch.manual_seed(loop.seed)
+    vae = build(settings).to(data.device)
+    task = VaeTask(vae, data, settings)
+    figures = train("vae", task, loop, data.folder("vae"), data.logs)
+    normalise_latents(vae, data.train, data.device)
+    vae.save_pretrained(data.folder("vae") / "model")
+    return figures

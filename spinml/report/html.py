@@ -1,0 +1,110 @@
+"""The report as one self-contained HTML file: no script, nothing fetched."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from spinml import __version__
+from spinml.report import plots
+from spinml.report.model import HomeReport, RunReport, SegmentDisclosure
+from spinml.request import Scheme
+
+_MEANINGS = {
+    Scheme.L0: "words only",
+    Scheme.L1: "words and a feature map",
+    Scheme.L2: "words and the segment's pixels",
+}
+_TITLES = {"target": "Target object", "background": "Background"}
+
+
+def render_server_report(report: RunReport) -> str:
+    """The server's side alone: nothing that only the device knows."""
+    return _render(report, None)
+
+
+def render_home_report(report: RunReport, home: HomeReport) -> str:
+    """The whole story, rendered at home: what stayed, what left, what came back."""
+    return _render(report, home)
+
+
+def _render(report: RunReport, home: HomeReport | None) -> str:
+    environment = Environment(
+        loader=PackageLoader("spinml.report"), autoescape=True, undefined=StrictUndefined
+    )
+    template = environment.get_template("report.html.j2")
+    request = report.request
+    return template.render(
+        title=f"A model for one job: {request.target_object} in the {request.background}",
+        version=__version__,
+        request=request,
+        run=_run_view(report),
+        home=_home_view(report, home) if home else None,
+    )
+
+
+def _run_view(report: RunReport) -> dict[str, Any]:
+    classes = report.request.label_classes
+    done = [stage for stage in report.stages if stage.state != "waiting"]
+    labels = [s.label + (" (reused)" if s.state == "reused" else "") for s in done]
+    return {
+        "id": report.run_id,
+        "images": report.images,
+        "rejected": report.rejected,
+        "best_validation": report.best_validation,
+        "total": duration(report.seconds),
+        "references": {
+            name: [_data_uri(image) for image in images]
+            for name, images in report.references.items()
+            if images
+        },
+        "samples": {
+            name: [_data_uri(image) for image in images] for name, images in report.samples.items()
+        },
+        "curves": plots.training_curves([epoch.model_dump() for epoch in report.history])
+        if report.history
+        else "",
+        "confusion": plots.confusion_matrix(report.confusion, classes) if report.confusion else "",
+        "times": plots.stage_times(labels, [stage.seconds for stage in done]),
+    }
+
+
+def _home_view(report: RunReport, home: HomeReport) -> dict[str, Any]:
+    evaluation = home.evaluation
+    if evaluation is not None:
+        picture = plots.confusion_matrix(evaluation["confusion"], report.request.label_classes)
+        evaluation = {**evaluation, "confusion": picture}
+    return {
+        "segments": [_segment_view(segment) for segment in home.segments],
+        "leakage": home.leakage,
+        "evaluation": evaluation,
+    }
+
+
+def _segment_view(segment: SegmentDisclosure) -> dict[str, Any]:
+    return {
+        "name": segment.name,
+        "title": _TITLES[segment.name],
+        "scheme": segment.scheme.value,
+        "meaning": _MEANINGS[segment.scheme],
+        "words": segment.words,
+        "private": _encoded(segment.private),
+        "sent": _encoded(segment.sent),
+    }
+
+
+def _encoded(images: Iterable[bytes]) -> list[str]:
+    return [_data_uri(base64.b64encode(image).decode()) for image in images]
+
+
+def _data_uri(png_base64: str) -> str:
+    return f"data:image/png;base64,{png_base64}"
+
+
+def duration(seconds: float) -> str:
+    """``75.2`` → ``1 min 15 s``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

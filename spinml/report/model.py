@@ -1,0 +1,90 @@
+"""What a run tells about itself (RunReport) and what the device adds at home (HomeReport)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from spinml.request import Scheme, TrainingRequest
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Epoch(_Part):
+    """One epoch of the specialised model's training; accuracies are shares."""
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+class StageTime(_Part):
+    """How long a stage took, and whether an earlier run's result served."""
+
+    label: str
+    state: str
+    seconds: float
+
+
+class RunReport(_Part):
+    """The server's side of a run. Images are PNG files in base64."""
+
+    run_id: str
+    request: TrainingRequest
+    stages: tuple[StageTime, ...]
+    images: int = Field(description="Synthetic images in the dataset.")
+    rejected: int = Field(description="Broken objects that were drawn again.")
+    history: tuple[Epoch, ...] = ()
+    confusion: tuple[tuple[int, ...], ...] = Field(
+        default=(), description="On held-out synthetic images: rows true, columns predicted."
+    )
+    samples: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="Synthetic images by class."
+    )
+    references: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="What the diffusion model was fine-tuned on, by segment."
+    )
+
+    @property
+    def seconds(self) -> float:
+        """Time of all stages together."""
+        return sum(stage.seconds for stage in self.stages)
+
+    @property
+    def best_validation(self) -> float | None:
+        """Best validation accuracy, a share; None before training."""
+        return max((epoch.validation_accuracy for epoch in self.history), default=None)
+
+
+class SegmentDisclosure(_Part):
+    """One segment at home beside what was sent of it; images are PNG bytes."""
+
+    name: str
+    scheme: Scheme
+    words: str
+    private: tuple[bytes, ...] = Field(repr=False)
+    sent: tuple[bytes, ...] = Field(repr=False)
+
+
+class LeakageRow(_Part):
+    """MI (eq. 1, shares of the segment's entropy) and SIM (eq. 2) of one segment."""
+
+    segment: str
+    scheme: Scheme
+    histogram: float
+    regional: float
+    sim: float
+
+
+class HomeReport(_Part):
+    """What only the device knows. It is rendered at home and never sent."""
+
+    segments: tuple[SegmentDisclosure, ...]
+    leakage: tuple[LeakageRow, ...]
+    evaluation: dict[str, Any] | None = None
+    """accuracy, low, high (95 % interval, shares), count, confusion (counts)."""

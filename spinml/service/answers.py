@@ -1,0 +1,100 @@
+"""Every error as one shape, and the documentation of which a route can answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException
+
+from spinml.errors import (
+    AuthenticationError,
+    InvalidRequestError,
+    ServerUnavailableError,
+    SpinMLError,
+)
+from spinml.service.database import unavailable
+from spinml.service.schemas import ErrorAnswer
+
+RETRY_AFTER_S = 2
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with an :class:`ErrorAnswer`."""
+
+    @app.exception_handler(SpinMLError)
+    async def on_spinml(request: Request, error: SpinMLError) -> JSONResponse:
+        return _answer(request, error)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        problems = [
+            f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+            for problem in error.errors()
+        ]
+        message = "the request is not valid: " + "; ".join(problems)
+        return _answer(request, InvalidRequestError(message, details={"problems": problems}))
+
+    @app.exception_handler(DBAPIError)
+    async def on_database(request: Request, error: DBAPIError) -> JSONResponse:
+        return _answer(request, unavailable(error))
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, error: HTTPException) -> JSONResponse:
+        code = {404: "no_such_route", 405: "method_not_allowed"}.get(error.status_code, "http")
+        body = SpinMLError(f"HTTP {error.status_code}", remedy="see /docs").as_dict()
+        headers = dict(error.headers or {})
+        return _json(request, error.status_code, body | {"code": code}, headers)
+
+
+def documented(errors: Iterable[type[SpinMLError]]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI ``responses`` for ``errors``, those that every keyed route has added."""
+    every: set[type[SpinMLError]] = {*errors, AuthenticationError, ServerUnavailableError}
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for kind in sorted(every, key=_order):
+        entry = by_status.setdefault(
+            kind.status,
+            {
+                "model": ErrorAnswer,
+                "description": "",
+                "headers": _headers(kind),
+                "content": {"application/json": {"examples": {}}},
+            },
+        )
+        why = (kind.__doc__ or "").strip() or kind.__name__
+        entry["description"] = f"{entry['description']}, `{kind.code}`".lstrip(", ")
+        example = {"error": {"code": kind.code, "message": why, "remedy": "…", "details": {}}}
+        entry["content"]["application/json"]["examples"][kind.code] = {"value": example}
+    by_status[500] = {"model": ErrorAnswer, "description": "`internal`: with the request's id"}
+    return by_status
+
+
+def _order(kind: type[SpinMLError]) -> tuple[int, str]:
+    return kind.status, kind.code
+
+
+def _headers(kind: type[SpinMLError]) -> dict[str, Any]:
+    names = {401: "WWW-Authenticate", 503: "Retry-After"}
+    if kind.status not in names:
+        return {}
+    return {names[kind.status]: {"schema": {"type": "string"}}}
+
+
+def _answer(request: Request, error: SpinMLError) -> JSONResponse:
+    headers = {}
+    if isinstance(error, AuthenticationError):
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    return _json(request, error.status, error.as_dict(), headers)
+
+
+def _json(
+    request: Request, status: int, error: dict[str, Any], headers: dict[str, str]
+) -> JSONResponse:
+    content = {"error": error, "request_id": getattr(request.state, "request_id", None)}
+    return JSONResponse(content, status_code=status, headers=headers)

@@ -1,0 +1,35 @@
+"""The FastAPI application: what Ray Serve wraps and what tests call in their own process."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+from spinml import __version__
+from spinml.service import health_routes, result_routes, run_routes
+from spinml.service.answers import add_error_handlers
+from spinml.service.middleware import BodyCapMiddleware, RequestIdMiddleware
+from spinml.service.state import ServiceState
+
+_DESCRIPTION = """\
+Takes sanitized bundles, fine-tunes a diffusion model on them, generates a labelled dataset, trains
+a specialised model on that and gives it back. Every answer that is no success has the shape of
+`ErrorAnswer`; its `code` is stable. Another tenant's run answers like one that does not exist.
+"""
+
+
+def create_app(state: ServiceState) -> FastAPI:
+    """The application over ``state``."""
+    app = FastAPI(
+        title="SpinML",
+        version=__version__,
+        summary="Small private vision models, trained from what you choose to share.",
+        description=_DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    app.state.service = state
+    app.add_middleware(BodyCapMiddleware, max_body_bytes=state.config.service.limits.max_body_bytes)
+    app.add_middleware(RequestIdMiddleware)
+    add_error_handlers(app)
+    for module in (run_routes, result_routes, health_routes):
+        app.include_router(module.router)
+    return app

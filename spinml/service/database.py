@@ -1,0 +1,139 @@
+"""The connection to SQLite (embedded) or PostgreSQL, and its two kinds of transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.orm import Session
+
+from spinml.errors import ConfigError, ServerUnavailableError
+from spinml.service.models import Base
+
+_WRITES = "spinml_writes"
+
+
+class Database:
+    """All tables behind one URL.
+
+    :meth:`write` transactions are serialised on SQLite (``BEGIN IMMEDIATE``); on PostgreSQL they
+    take row locks where they say ``with_for_update``. Objects stay readable after either.
+    """
+
+    def __init__(self, url: str) -> None:
+        """Args: url: SQLAlchemy URL, ``sqlite:///PATH`` or ``postgresql+psycopg://…``.
+
+        Raises:
+            ConfigError: not such a URL.
+        """
+        parsed = _parse(url)
+        self._engine = _sqlite(parsed) if parsed.drivername == "sqlite" else _postgresql(parsed)
+        self._writing = self._engine.execution_options(**{_WRITES: True})
+
+    def create(self) -> None:
+        """Make the tables that are missing.
+
+        Raises:
+            ServerUnavailableError: the database cannot be reached.
+        """
+        try:
+            with self._writing.begin() as connection:
+                _lock_schema(connection)
+                Base.metadata.create_all(connection)
+        except DBAPIError as error:
+            raise unavailable(error) from None
+
+    def ping(self) -> None:
+        """Do one query.
+
+        Raises:
+            ServerUnavailableError: the database cannot be reached.
+        """
+        try:
+            with self._engine.connect() as connection:
+                connection.execute(select(1))
+        except DBAPIError as error:
+            raise unavailable(error) from None
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one state of the database."""
+        with Session(self._engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A session whose changes are committed together, or not at all."""
+        with Session(self._writing, expire_on_commit=False) as session, session.begin():
+            yield session
+
+    def close(self) -> None:
+        """Give back every connection."""
+        self._engine.dispose()
+
+
+def unavailable(error: DBAPIError) -> ServerUnavailableError:
+    """What a caller is told when the database fails: neither statement nor address."""
+    return ServerUnavailableError(
+        f"the database cannot be used: {type(error).__name__}",
+        remedy="try again later; the operator finds it by /readyz and store.database",
+    )
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigError("store.database is not a database URL", remedy=_REMEDY) from None
+    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise ConfigError(
+            f"store.database has the driver {parsed.drivername!r}, which is not served",
+            remedy=_REMEDY,
+        )
+    return parsed
+
+
+_REMEDY = "give sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise ConfigError(
+            "store.database names no file; a database in memory is lost with the process",
+            remedy=_REMEDY,
+        )
+    path = Path(url.database).expanduser()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url.set(database=str(path)), connect_args={"timeout": 30})
+
+    @event.listens_for(engine, "connect")
+    def _settings(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # SQLAlchemy, not sqlite3, says BEGIN
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    try:
+        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+    except (NoSuchModuleError, ModuleNotFoundError):
+        raise ConfigError(
+            "the PostgreSQL driver is not installed", remedy="pip install 'spinml[server]'"
+        ) from None
+
+
+def _lock_schema(connection: Connection) -> None:
+    """Let one process at a time make the tables."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7746846)")

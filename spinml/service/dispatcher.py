@@ -1,0 +1,115 @@
+"""The dispatcher: takes queued runs, adopts abandoned ones, carries them out."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+
+from sqlalchemy.exc import DBAPIError
+
+from spinml.errors import ArtifactError
+from spinml.pipeline.artifacts import ArtifactStore
+from spinml.service.database import Database
+from spinml.service.erasure import erase_orphans, finish_erasures
+from spinml.service.leases import LeaseLostError, claim_run, renew_lease
+from spinml.service.work import Execute, RunWork
+
+_log = logging.getLogger(__name__)
+TIDY_EVERY_S = 3600.0
+
+
+class Dispatcher:
+    """A loop in a thread, and a thread for each run under way.
+
+    Any number may share a database: a run is carried out by the one that holds its lease. Stages
+    that are in the store are not done again, so an adopted run goes on where it was.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        store: ArtifactStore,
+        execute: Execute,
+        *,
+        max_concurrent_runs: int = 1,
+        lease_s: float = 15.0,
+        poll_s: float = 0.5,
+    ) -> None:
+        """
+        Args:
+            execute: carries out one plan.
+            lease_s: how long a run stays with a dispatcher that says nothing.
+            poll_s: how often to look for runs and cancellations.
+        """
+        self.owner = uuid.uuid4().hex
+        self._database = database
+        self._store = store
+        self._execute = execute
+        self._max_concurrent_runs = max_concurrent_runs
+        self._lease_s = lease_s
+        self._poll_s = min(poll_s, lease_s / 4)
+        self._works: list[RunWork] = []
+        self._stopping = threading.Event()
+        self._tidied_at: float | None = None
+        self._thread = threading.Thread(target=self._loop, name="dispatcher", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self, timeout_s: float = 30.0) -> None:
+        """Take no more runs, end the stages under way, and leave their runs to be adopted."""
+        self._stopping.set()
+        self._thread.join(timeout_s)
+        for work in self._works:
+            work.release()
+        deadline = time.monotonic() + timeout_s
+        for work in self._works:
+            work.thread.join(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop turns."""
+        return self._thread.is_alive()
+
+    def _loop(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._tidy()
+                self._attend()
+                self._take()
+            except (DBAPIError, ArtifactError) as error:
+                _log.warning("dispatcher: tries again after %s", type(error).__name__)
+            self._stopping.wait(self._poll_s)
+
+    def _attend(self) -> None:
+        """Keep the leases of the runs under way, and see who asked to cancel."""
+        self._works = [work for work in self._works if work.thread.is_alive()]
+        for work in self._works:
+            try:
+                asked = renew_lease(self._database, self.owner, work.claim.run_id, self._lease_s)
+            except LeaseLostError:
+                work.abandon()
+            else:
+                if asked:
+                    work.cancel()
+
+    def _take(self) -> None:
+        """Begin runs while there is room."""
+        while len(self._works) < self._max_concurrent_runs and not self._stopping.is_set():
+            claim = claim_run(self._database, self.owner, self._lease_s)
+            if claim is None:
+                return
+            _log.info("run %s: %s", claim.run_id, "adopted" if claim.adopted else "begun")
+            work = RunWork(self._database, self.owner, claim, self._execute)
+            self._works.append(work)
+            work.thread.start()
+
+    def _tidy(self) -> None:
+        """Now and then, finish what deletions and submissions that crashed have left."""
+        if self._tidied_at is None or time.monotonic() - self._tidied_at > TIDY_EVERY_S:
+            finish_erasures(self._database, self._store)
+            erase_orphans(self._database, self._store)
+            self._tidied_at = time.monotonic()

@@ -1,0 +1,45 @@
+"""State changes with their events: whoever writes the one here writes the other with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from spinml.service.models import Event, Run, RunStage, RunState, StageState, now
+from spinml.service.schemas import ErrorInfo, StageEvent, StateEvent, stage_status
+
+
+def record_state(
+    session: Session, run: Run, state: RunState, error: dict[str, Any] | None = None
+) -> None:
+    """Put a run into ``state``; a final state gives its lease back."""
+    run.state = state
+    run.error = error
+    if state is not RunState.RUNNING:
+        run.lease_owner = run.lease_until = None
+    event = StateEvent(state=state, error=ErrorInfo.model_validate(error) if error else None)
+    _append(session, run, "state", event.model_dump(mode="json"))
+
+
+def record_stage(session: Session, run: Run, stage: RunStage) -> None:
+    """Tell a stage as it stands now."""
+    event = StageEvent(stage=stage_status(stage))
+    _append(session, run, "stage", event.model_dump(mode="json"))
+
+
+def settle_stages(session: Session, run: Run, state: RunState) -> None:
+    """A stage that was under way ends as its run ends."""
+    ending = StageState.CANCELLED if state is RunState.CANCELLED else StageState.FAILED
+    for stage in run.stages:
+        if stage.state == StageState.RUNNING:
+            stage.state = ending
+            record_stage(session, run, stage)
+        elif stage.state == StageState.WAITING and state is RunState.CANCELLED:
+            stage.state = StageState.CANCELLED
+
+
+def _append(session: Session, run: Run, kind: str, data: dict[str, Any]) -> None:
+    run.last_event += 1
+    run.updated_at = now()
+    session.add(Event(run_id=run.id, seq=run.last_event, kind=kind, data=data))

@@ -1,0 +1,143 @@
+"""API keys, ``spin_<id>_<secret>``: shown once; of the secret only the argon2 hash is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from spinml.errors import AuthenticationError, ConflictError, NotFoundError
+from spinml.pipeline.stages import check_tenant
+from spinml.service.database import Database
+from spinml.service.models import ApiKey, Tenant, now
+
+_KEY = re.compile(r"spin_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
+# OWASP's smallest setting: the secret has 256 random bits, so that nobody can guess it anyway.
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+
+
+def create_tenant(database: Database, tenant: str) -> None:
+    """Add a tenant.
+
+    Raises:
+        ArtifactError: not a plain name.
+        ConflictError: there is one of that name.
+    """
+    check_tenant(tenant)
+    with database.write() as session:
+        if session.get(Tenant, tenant) is not None:
+            raise ConflictError("there is a tenant of that name", details={"tenant": tenant})
+        session.add(Tenant(id=tenant))
+
+
+def list_tenants(database: Database) -> Sequence[Tenant]:
+    with database.read() as session:
+        return session.scalars(select(Tenant).order_by(Tenant.created_at)).all()
+
+
+def create_key(
+    database: Database, tenant: str, *, label: str = "", valid_for: timedelta | None = None
+) -> str:
+    """Make a key for ``tenant`` and return it: nobody can read it again.
+
+    Raises:
+        NotFoundError: no such tenant.
+    """
+    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    with database.write() as session:
+        if session.get(Tenant, tenant) is None:
+            raise NotFoundError("no such tenant", remedy="spinml admin tenant create makes one")
+        row = ApiKey(id=key_id, tenant_id=tenant, secret_hash=_HASHER.hash(secret), label=label)
+        row.expires_at = now() + valid_for if valid_for is not None else None
+        session.add(row)
+    return f"spin_{key_id}_{secret}"
+
+
+def list_keys(database: Database, tenant: str | None = None) -> Sequence[ApiKey]:
+    """Keys by age, of one tenant or of all."""
+    query = select(ApiKey).order_by(ApiKey.created_at)
+    with database.read() as session:
+        return session.scalars(query.where(ApiKey.tenant_id == tenant) if tenant else query).all()
+
+
+def revoke_key(database: Database, key_id: str) -> datetime:
+    """Make a key worthless from now on; when it was revoked (first).
+
+    Raises:
+        NotFoundError: no such key.
+    """
+    with database.write() as session:
+        row = session.get(ApiKey, key_id)
+        if row is None:
+            raise NotFoundError("no such key", remedy="spinml admin key list shows their ids")
+        row.revoked_at = row.revoked_at or now()
+        return row.revoked_at
+
+
+class KeyVerifier:
+    """Tells whose key this is.
+
+    argon2 is slow on purpose, so a secret that was right is remembered for some seconds, as a
+    keyed hash under a key that only this process has. Expiry and revocation are looked up always.
+    """
+
+    def __init__(self, database: Database, *, remember_s: float = 60, capacity: int = 1024) -> None:
+        self._database = database
+        self._remember_s = remember_s
+        self._capacity = capacity
+        self._pepper = secrets.token_bytes(32)
+        self._right: dict[bytes, float] = {}
+        self._decoy = _HASHER.hash(secrets.token_urlsafe(32))
+
+    def tenant_of(self, key: str) -> str:
+        """The tenant whose valid key this is.
+
+        Raises:
+            AuthenticationError: not a key, or unknown, wrong, expired or revoked: one message for
+                all, and the same work for an unknown id as for a wrong secret.
+        """
+        match = _KEY.fullmatch(key)
+        if match is None:
+            raise refused()
+        with self._database.read() as session:
+            row = _usable(session, match["id"])
+        right = self._verify(row.secret_hash if row else self._decoy, match["secret"])
+        if row is None or not right:
+            raise refused()
+        return row.tenant_id
+
+    def _verify(self, secret_hash: str, secret: str) -> bool:
+        mark = hmac.digest(self._pepper, f"{secret_hash} {secret}".encode(), hashlib.sha256)
+        if self._right.get(mark, 0) > time.monotonic():
+            return True
+        try:
+            _HASHER.verify(secret_hash, secret)
+        except (VerificationError, InvalidHashError):
+            return False
+        if len(self._right) >= self._capacity:
+            self._right.clear()
+        self._right[mark] = time.monotonic() + self._remember_s
+        return True
+
+
+def refused() -> AuthenticationError:
+    """The one answer to every key that does not work."""
+    return AuthenticationError(
+        "no valid API key was given", remedy="send the header Authorization: Bearer spin_…"
+    )
+
+
+def _usable(session: Session, key_id: str) -> ApiKey | None:
+    row = session.get(ApiKey, key_id)
+    if row is None or row.revoked_at is not None:
+        return None
+    return None if row.expires_at is not None and row.expires_at <= now() else row

@@ -1,0 +1,113 @@
+"""What a run made, over HTTP: model, dataset, embeddings, report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header
+from fastapi.responses import HTMLResponse, Response, StreamingResponse
+
+from spinml.errors import ArtifactError, NotFoundError, NotReadyError
+from spinml.pipeline.manifest import FileEntry
+from spinml.service.answers import documented
+from spinml.service.auth import State
+from spinml.service.report_data import RunReport, assemble_report
+from spinml.service.results import (
+    EMBEDDINGS_FILE,
+    MODEL_FILE,
+    entry_of,
+    result_manifest,
+    stream_file,
+    stream_tar,
+)
+from spinml.service.run_routes import CurrentRun
+
+router = APIRouter(prefix="/v1/runs/{run_id}", tags=["results"])
+_ERRORS = documented({NotFoundError, NotReadyError, ArtifactError})
+IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match")]
+
+
+def _file(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI ``responses`` of a route that sends a file."""
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+    etag = {"ETag": {"schema": {"type": "string"}, "description": "SHA-256 of the content"}}
+    ok = {"description": what, "content": content, "headers": etag}
+    return {200: ok, 304: {"description": "You have it already (`If-None-Match`)."}, **_ERRORS}
+
+
+@router.get(
+    "/model",
+    summary="Download the specialised model",
+    description="ONNX with its preprocessing and class names inside.",
+    response_class=Response,
+    responses=_file("application/octet-stream", "The ONNX file."),
+)
+def get_model(state: State, run: CurrentRun, if_none_match: IfNoneMatch = None) -> Response:
+    key, manifest = result_manifest(state.store, run, "export")
+    entry = entry_of(manifest, MODEL_FILE)
+    if _has(if_none_match, entry.sha256):
+        return _not_modified(entry.sha256)
+    return _send(stream_file(state.store, key, entry.name), "application/octet-stream", entry)
+
+
+@router.get(
+    "/embeddings",
+    summary="Download the synthetic embeddings",
+    description="NPZ; the device computes SIM with them at home, so that none of its own travels.",
+    response_class=Response,
+    responses=_file("application/octet-stream", "The NPZ file."),
+)
+def get_embeddings(state: State, run: CurrentRun, if_none_match: IfNoneMatch = None) -> Response:
+    key, manifest = result_manifest(state.store, run, "measure")
+    entry = entry_of(manifest, EMBEDDINGS_FILE)
+    if _has(if_none_match, entry.sha256):
+        return _not_modified(entry.sha256)
+    return _send(stream_file(state.store, key, entry.name), "application/octet-stream", entry)
+
+
+@router.get(
+    "/dataset",
+    summary="Download the synthetic dataset",
+    description="A tar archive: Parquet shards with images, labels, boxes, masks, and a card.",
+    response_class=Response,
+    responses=_file("application/x-tar", "The archive."),
+)
+def get_dataset(state: State, run: CurrentRun, if_none_match: IfNoneMatch = None) -> Response:
+    key, manifest = result_manifest(state.store, run, "dataset")
+    if _has(if_none_match, key.digest):
+        return _not_modified(key.digest)
+    headers = {"ETag": f'"{key.digest}"'}
+    chunks = stream_tar(state.store, key, manifest)
+    return StreamingResponse(chunks, media_type="application/x-tar", headers=headers)
+
+
+@router.get(
+    "/report",
+    response_model=RunReport,
+    summary="The run's report",
+    description="JSON, or a page for people where `Accept` names text/html.",
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **_ERRORS},
+)
+def get_report(
+    state: State, run: CurrentRun, accept: Annotated[str, Header()] = "*/*"
+) -> RunReport | Response:
+    report = assemble_report(state.store, run)
+    if "text/html" not in accept:
+        return report
+    from spinml.report.html import render_server_report
+
+    return HTMLResponse(render_server_report(report.model_dump(mode="json")))
+
+
+def _send(chunks: Iterator[bytes], media_type: str, entry: FileEntry) -> Response:
+    headers = {"ETag": f'"{entry.sha256}"', "Content-Length": str(entry.size_bytes)}
+    return StreamingResponse(chunks, media_type=media_type, headers=headers)
+
+
+def _has(if_none_match: str | None, sha256: str) -> bool:
+    return if_none_match is not None and f'"{sha256}"' in if_none_match
+
+
+def _not_modified(sha256: str) -> Response:
+    return Response(status_code=304, headers={"ETag": f'"{sha256}"'})

@@ -1,0 +1,189 @@
+"""Runs over HTTP: submit, look up, list, follow, cancel, delete."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from anyio import sleep
+from fastapi import APIRouter, Depends, Header, Query, Request, Response, status
+from fastapi.concurrency import run_in_threadpool
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+
+from spinml.errors import (
+    ArtifactError,
+    BundleLimitError,
+    ConflictError,
+    InvalidRequestError,
+    MalformedBundleError,
+    NotFoundError,
+    PayloadTooLargeError,
+    PreferenceViolationError,
+)
+from spinml.privacy.receive import bundle_from_parts
+from spinml.service import runs
+from spinml.service.answers import documented
+from spinml.service.auth import CurrentTenant, State
+from spinml.service.erasure import erase
+from spinml.service.models import Run, RunState
+from spinml.service.multipart import BODY, read_parts
+from spinml.service.schemas import RunPage, RunStatus, run_status
+from spinml.service.submit import submit
+
+router = APIRouter(prefix="/v1/runs", tags=["runs"])
+EVENT_POLL_S = 0.25
+
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=128,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Names this submission: sending it again makes no second run.",
+    ),
+]
+
+
+def current_run(state: State, tenant: CurrentTenant, run_id: str) -> Run:
+    """The run of the path, if it is the tenant's.
+
+    Raises:
+        NotFoundError: no such run of this tenant.
+    """
+    return runs.get_run(state.database, tenant, run_id)
+
+
+CurrentRun = Annotated[Run, Depends(current_run)]
+
+
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    summary="Submit a sanitized bundle",
+    description=(
+        "Checks the bundle against the preference it declares, stores it and queues a run. The "
+        "same key with the same bundle answers 200 with the run it made."
+    ),
+    responses={
+        200: {"model": RunStatus, "description": "This was submitted before: the same run."},
+        201: {"headers": {"Location": {"schema": {"type": "string"}}}},
+        **documented(
+            {
+                ArtifactError,
+                BundleLimitError,
+                ConflictError,
+                InvalidRequestError,
+                MalformedBundleError,
+                PayloadTooLargeError,
+                PreferenceViolationError,
+            }
+        ),
+    },
+    openapi_extra=BODY,
+)
+async def submit_run(
+    request: Request,
+    response: Response,
+    state: State,
+    tenant: CurrentTenant,
+    idempotency_key: IdempotencyKey,
+) -> RunStatus:
+    limits = state.config.service.limits
+    parts = await read_parts(request, limits)
+
+    def check_and_submit() -> tuple[Run, bool]:
+        return submit(state, tenant, idempotency_key, bundle_from_parts(parts, limits))
+
+    run, is_new = await run_in_threadpool(check_and_submit)
+    response.headers["Location"] = f"/v1/runs/{run.id}"
+    if not is_new:
+        response.status_code = status.HTTP_200_OK
+    return run_status(run)
+
+
+@router.get(
+    "",
+    summary="List runs",
+    description="Your runs, newest first.",
+    responses=documented({NotFoundError, InvalidRequestError}),
+)
+def list_runs(
+    state: State,
+    tenant: CurrentTenant,
+    limit: Annotated[int, Query(ge=1, le=200, description="Runs a page.")] = 50,
+    after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+) -> RunPage:
+    page, more = runs.list_runs(state.database, tenant, limit, after)
+    return RunPage(runs=[run_status(run) for run in page], next=page[-1].id if more else None)
+
+
+@router.get(
+    "/{run_id}",
+    summary="Look up a run",
+    description="Its state, and how far each stage is.",
+    responses=documented({NotFoundError}),
+)
+def get_run(run: CurrentRun) -> RunStatus:
+    return run_status(run)
+
+
+@router.get(
+    "/{run_id}/events",
+    summary="Follow a run",
+    description=(
+        "Server-sent events: `state` with a StateEvent, `stage` with a StageEvent. Ids count up; "
+        "`Last-Event-ID` goes on behind one. Ends with the run's final state."
+    ),
+    response_class=EventSourceResponse,
+    responses=documented({NotFoundError, InvalidRequestError}),
+)
+async def follow_run(
+    state: State,
+    run: CurrentRun,
+    last_event_id: Annotated[int, Header(alias="Last-Event-ID", ge=0)] = 0,
+) -> AsyncIterator[ServerSentEvent]:
+    seq = last_event_id
+    while True:
+        events = await run_in_threadpool(runs.events_after, state.database, run.id, seq)
+        if events is None:  # deleted meanwhile
+            return
+        for event in events:
+            seq = event.seq
+            yield ServerSentEvent(data=event.data, event=event.kind, id=str(seq))
+            if event.kind == "state" and RunState(event.data["state"]).final:
+                return
+        if not events:
+            if await run_in_threadpool(_has_ended_before, state, run, seq):
+                return
+            await sleep(EVENT_POLL_S)
+
+
+def _has_ended_before(state: State, run: Run, seq: int) -> bool:
+    """Whether the final event lies at or before ``seq``: nothing more will come."""
+    now = runs.find_run(state.database, run.id)
+    return now is None or (RunState(now.state).final and now.last_event <= seq)
+
+
+@router.post(
+    "/{run_id}/cancel",
+    summary="Cancel a run",
+    description="A queued run ends now, a running one as soon as its stage notices.",
+    responses=documented({NotFoundError, ConflictError}),
+)
+def cancel_run(state: State, tenant: CurrentTenant, run_id: str) -> RunStatus:
+    return run_status(runs.request_cancel(state.database, tenant, run_id))
+
+
+@router.delete(
+    "/{run_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    summary="Delete a run",
+    description=(
+        "Erases what was sent, the run's rows, and every artifact that no other run of yours "
+        "holds. A running one is to be cancelled first."
+    ),
+    responses=documented({NotFoundError, ConflictError, ArtifactError}),
+)
+def delete_run(state: State, tenant: CurrentTenant, run_id: str) -> None:
+    erase(state.database, state.store, runs.delete_run(state.database, tenant, run_id))

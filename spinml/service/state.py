@@ -1,0 +1,56 @@
+"""What the endpoint works with, made once per process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from spinml.bundle import SanitizedBundle
+from spinml.config import ServerConfig
+from spinml.pipeline.artifacts import ArtifactStore
+from spinml.pipeline.plan import Plan, make_plan
+from spinml.service.database import Database
+from spinml.service.keys import KeyVerifier
+from spinml.synthesis.identity import checkpoint_identity
+
+Planner = Callable[[SanitizedBundle], Plan]
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """The parts behind the routes; tests put their own together."""
+
+    config: ServerConfig
+    database: Database
+    store: ArtifactStore
+    keys: KeyVerifier
+    planner: Planner
+
+    @classmethod
+    def from_config(cls, config: ServerConfig) -> ServiceState:
+        """Connect to what ``config`` names.
+
+        Raises:
+            ConfigError, CheckpointError, ArtifactError, ServerUnavailableError: which part is
+                missing or cannot be reached.
+        """
+        database = open_database(config)
+        checkpoint_id = checkpoint_identity(config.checkpoint)
+
+        def planner(bundle: SanitizedBundle) -> Plan:
+            return make_plan(bundle.request, bundle.segments, config, checkpoint_id)
+
+        store = open_store(config)
+        return cls(config, database, store, KeyVerifier(database), planner)
+
+
+def open_database(config: ServerConfig) -> Database:
+    """The database of ``config``, with its tables."""
+    database = Database(config.store.database.get_secret_value())
+    database.create()
+    return database
+
+
+def open_store(config: ServerConfig) -> ArtifactStore:
+    """The artifact store of ``config``."""
+    return ArtifactStore.from_url(config.store.artifacts, config.store.s3_endpoint)

@@ -1,0 +1,152 @@
+"""One claimed run, carried out: its reports into the database, its end as its final state."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from sqlalchemy.exc import DBAPIError
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from spinml.errors import SpinMLError, StageCancelledError
+from spinml.pipeline.plan import Plan
+from spinml.service.database import Database
+from spinml.service.leases import (
+    Claim,
+    LeaseLostError,
+    StageReport,
+    finish_run,
+    release_run,
+    report_stage,
+)
+from spinml.service.models import RunState, StageState
+
+REPORT_EVERY_S = 0.5
+DATABASE_PATIENCE_S = 300.0
+_log = logging.getLogger(__name__)
+
+OnReport = Callable[[StageReport], None]
+
+
+class Execute(Protocol):
+    """Carries out a plan: reports every stage and raises StageCancelledError once ``cancelled``."""
+
+    def __call__(
+        self,
+        plan: Plan,
+        tenant: str,
+        run_id: str,
+        on_report: OnReport,
+        cancelled: Callable[[], bool],
+    ) -> None: ...
+
+
+class RunWork:
+    """Carries out one claim.
+
+    Between :meth:`abandon` (the lease went to another), :meth:`release` (this dispatcher stops)
+    and :meth:`cancel` (the owner asked) the run's stage only sees that it shall end.
+    """
+
+    def __init__(self, database: Database, owner: str, claim: Claim, execute: Execute) -> None:
+        self.claim = claim
+        self._database = database
+        self._owner = owner
+        self._execute = execute
+        self._ending: Callable[[], None] | None = None
+        self._reported: dict[str, tuple[StageState, float]] = {}
+        self.thread = threading.Thread(target=self._run, name=f"run-{claim.run_id}", daemon=True)
+
+    def cancel(self) -> None:
+        self._ending = self._ending or self._finish_cancelled
+
+    def release(self) -> None:
+        self._ending = self._ending or self._release
+
+    def abandon(self) -> None:
+        self._ending = _nothing
+
+    def _run(self) -> None:
+        claim = self.claim
+        try:
+            self._patiently(self._outcome())
+        except LeaseLostError:
+            _log.warning("run %s: another dispatcher has it now", claim.run_id)
+        except DBAPIError as error:  # the lease passes, and another dispatcher adopts the run
+            _log.error("run %s: the database stays away: %s", claim.run_id, type(error).__name__)
+
+    def _outcome(self) -> Callable[[], None]:
+        """Execute the plan; how to write down what became of it."""
+        claim = self.claim
+        try:
+            self._execute(claim.plan, claim.tenant, str(claim.run_id), self._report, self._must_end)
+        except StageCancelledError as error:
+            return self._ending or self._finisher(RunState.FAILED, error.as_dict())
+        except LeaseLostError:
+            raise
+        except SpinMLError as error:
+            _log.error("run %s failed: %s", claim.run_id, error.code)
+            return self._ending or self._finisher(RunState.FAILED, error.as_dict())
+        except Exception as error:  # noqa: BLE001 - the run fails, the dispatcher goes on
+            _log.error("run %s failed: unexpected %s", claim.run_id, type(error).__name__)
+            return self._ending or self._finisher(RunState.FAILED, _internal(error))
+        return self._finisher(RunState.SUCCEEDED)
+
+    def _must_end(self) -> bool:
+        return self._ending is not None
+
+    def _report(self, report: StageReport) -> None:
+        """Write a report; of those that only count up, at most two a second."""
+        state, at = self._reported.get(report.digest, (None, 0.0))
+        is_progress = state == report.state
+        if is_progress and time.monotonic() - at < REPORT_EVERY_S:
+            return
+        self._reported[report.digest] = (report.state, time.monotonic())
+
+        def write() -> None:
+            report_stage(self._database, self._owner, self.claim.run_id, report)
+
+        if not is_progress:
+            self._patiently(write)
+            return
+        try:
+            write()
+        except DBAPIError as error:  # the next report tells more
+            _log.warning("run %s: a report is lost: %s", self.claim.run_id, type(error).__name__)
+
+    def _finisher(self, state: RunState, error: dict[str, Any] | None = None) -> Callable[[], None]:
+        return lambda: finish_run(self._database, self._owner, self.claim.run_id, state, error)
+
+    def _finish_cancelled(self) -> None:
+        self._finisher(RunState.CANCELLED)()
+
+    def _release(self) -> None:
+        release_run(self._database, self._owner, self.claim.run_id)
+
+    def _patiently(self, write: Callable[[], None]) -> None:
+        """Write, waiting for a database that is away for a while."""
+        for attempt in Retrying(
+            retry=retry_if_exception_type(DBAPIError),
+            wait=wait_random_exponential(multiplier=0.2, max=10),
+            stop=stop_after_delay(DATABASE_PATIENCE_S),
+            reraise=True,
+        ):
+            with attempt:
+                write()
+
+
+def _nothing() -> None:
+    """Leave the run to whoever has it now."""
+
+
+def _internal(error: Exception) -> dict[str, Any]:
+    """What the owner sees of an error that nobody expected: its message may hold anything."""
+    return {
+        "code": "internal",
+        "message": f"something unexpected failed in the server: {type(error).__name__}",
+        "remedy": "tell the operator the run's id",
+        "details": {},
+    }

@@ -1,0 +1,265 @@
+"""Each stage at tiny sizes: it runs, resumes to the same result, and packages into real classes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from diffusers import ControlNetModel, StableDiffusionPipeline, UNet2DConditionModel
+
+from spinml.home.pretrain import (
+    controlnet,
+    inpaint,
+    judge,
+    latents,
+    package,
+    renders,
+    text_image,
+    tower,
+    unet,
+    vae,
+)
+from spinml.home.pretrain.loop import LoopSettings, train
+from spinml.home.pretrain.stages import MINUTES, run_stage
+from spinml.home.pretrain.workspace import Workspace
+from spinml.synthesis.text_image import TextImageEncoder
+
+from .pretrain_data import write_shards
+
+VAE = vae.VaeSettings(channels=(8, 8, 16, 16), latent_channels=4, batch=2, crop_px=32)
+WORDS = text_image.TextImageSettings(
+    width=32, heads=2, joint=16, tower=(8, 8, 8, 8), merges=40, variants=2, batch=8
+)
+UNET = unet.UNetSettings(channels=(16, 16), heads=2, groups=8, batch=4, variants=2, judged=4)
+INPAINT = inpaint.InpaintSettings(scenes=4, pasted=4, boxes=2, batch=4, variants=2)
+CONTROL = controlnet.ControlNetSettings(embedding=(4, 4, 4, 4), batch=2, variants=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Stages `vae` to `controlnet`, two steps each, on random renders."""
+    folder = tmp_path_factory.mktemp("pretrain")
+    write_shards(folder / "public", shards=2, scenes=8)
+    write_shards(folder / "heldout", shards=1, scenes=8, seed=1)
+    data = Workspace(folder / "public", folder / "heldout", folder / "out")
+    loop = LoopSettings(steps=2)
+    vae.run(data, loop, VAE)
+    text_image.run(data, loop, WORDS)
+    judge.run(data, loop, judge.JudgeSettings(batch=4))
+    latents.run(data, loop)
+    unet.run(data, loop, UNET)
+    inpaint.run(data, loop, INPAINT)
+    controlnet.run(data, loop, CONTROL)
+    return data
+
+
+@pytest.mark.parametrize("stage", ["vae", "text_image", "judge", "unet", "inpaint", "controlnet"])
+def test_a_stage_writes_figures(data: Workspace, stage: str) -> None:
+    content = json.loads((data.logs / f"{stage}.json").read_text())
+    assert content["figures"]
+    assert all(np.isfinite(value) for value in content["figures"].values())
+
+
+def test_latents_have_unit_variance_and_no_mean(data: Workspace) -> None:
+    kinds = [latents.load_latents(data, kind).float() for kind in renders.KINDS]
+    joined = torch.cat(kinds)
+    assert joined.var().item() == pytest.approx(1, rel=0.1)
+    assert joined.mean(dim=(0, 2, 3)).abs().max().item() < 0.1
+
+
+def _task(data: Workspace, stage: str) -> vae.VaeTask | unet.UNetTask:
+    torch.manual_seed(0)
+    if stage == "vae":
+        return vae.VaeTask(vae.build(VAE), data, VAE)
+    frozen = unet.Conditioning.load(data)
+    return unet.UNetTask(unet.build(UNET, 4, 32), frozen, data, UNET)
+
+
+@pytest.mark.parametrize("stage", ["vae", "unet"])
+def test_resuming_gives_what_an_uninterrupted_run_gives(
+    data: Workspace, stage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unet.UNetTask, "report", lambda self, logs: {})
+    settings = LoopSettings(steps=4, save_every_s=0)
+    whole = _task(data, stage)
+    train(stage, whole, settings, tmp_path / "whole", tmp_path / "logs")
+
+    class Killed(Exception):
+        pass
+
+    cut = _task(data, stage)
+    loss, calls = cut.loss, []
+
+    def dies_in_third_step(generator: torch.Generator, progress: float) -> torch.Tensor:
+        calls.append(progress)
+        if len(calls) == 3:
+            raise Killed
+        return loss(generator, progress)
+
+    cut.loss = dies_in_third_step  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        train(stage, cut, settings, tmp_path / "cut", tmp_path / "logs")
+    resumed = _task(data, stage)
+    train(stage, resumed, settings, tmp_path / "cut", tmp_path / "logs")
+    for name, module in whole.modules.items():
+        again = resumed.modules[name].state_dict()
+        for key, value in module.state_dict().items():
+            torch.testing.assert_close(again[key], value, msg=f"{name}.{key} differs")
+
+
+def test_a_finished_stage_is_not_trained_again(data: Workspace) -> None:
+    before = json.loads((data.logs / "judge.json").read_text())["history"][-1]["step"]
+    judge.run(data, LoopSettings(steps=2), judge.JudgeSettings(batch=4))
+    assert json.loads((data.logs / "judge.json").read_text())["history"][-1]["step"] == before
+
+
+def test_the_loop_wants_a_budget() -> None:
+    with pytest.raises(ValueError, match="budget"):
+        LoopSettings()
+
+
+def test_progress_is_the_budget_that_is_spent_most() -> None:
+    settings = LoopSettings(minutes=1, steps=100)
+    assert settings.progress(10, 30) == 0.5
+    assert settings.progress(80, 30) == 0.8
+    assert settings.progress(0, 90) == 1.0
+    assert settings.rate(0.0) < settings.rate(0.03) > settings.rate(0.5) > settings.rate(1.0) > 0
+
+
+def test_inpainting_starts_as_the_base(data: Workspace) -> None:
+    base = UNet2DConditionModel.from_pretrained(data.model("unet"))
+    wide = inpaint.widen(base)
+    noisy, words = torch.randn(2, 4, 16, 16), torch.randn(2, 32, 32)
+    beside = torch.randn(2, 5, 16, 16)
+    with torch.no_grad():
+        wanted = base(noisy, 10, encoder_hidden_states=words).sample
+        got = wide(torch.cat([noisy, beside], dim=1), 10, encoder_hidden_states=words).sample
+    torch.testing.assert_close(got, wanted)
+
+
+def test_hidden_pixels_never_reach_the_masked_image() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 16, 16, 3), dtype=np.uint8)
+    repaint = np.zeros((2, 16, 16), np.uint8)
+    repaint[:, 4:12] = 255
+    other = images.copy()
+    other[:, 4:12] = 7
+    np.testing.assert_array_equal(inpaint.hide(images, repaint), inpaint.hide(other, repaint))
+    assert (inpaint.hide(images, repaint)[:, :4] == images[:, :4]).all()
+
+
+def test_canny_draws_nothing_outside_the_mask() -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[10:30, 10:30] = 255
+    image[40:60, 40:60] = 255
+    mask = np.zeros((64, 64), np.uint8)
+    mask[8:32, 8:32] = 255
+    edges = controlnet.canny(image, mask)
+    assert edges.shape == (64, 64, 3)
+    assert edges[:34, :34].any()
+    assert not edges[36:, 36:].any()
+
+
+@pytest.mark.parametrize("prompt", ["A sks Dog", "xyz-style", "hund schläft 🐕", "", "a " * 99])
+def test_the_tokenizer_encodes_any_prompt(data: Workspace, prompt: str) -> None:
+    frozen = unet.Conditioning.load(data)
+    ids = frozen.tokens([prompt])
+    assert ids.shape == (1, 32)
+    assert frozen.tokenizer.eos_token_id in ids[0].tolist()
+    known = frozen.tokenizer.decode(ids[0], skip_special_tokens=True)
+    assert known.replace(" ", "").startswith(prompt.lower().replace(" ", "")[:10])
+
+
+def test_augmented_images_stay_in_range() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = tower.augment(torch.rand(3, 3, 32, 32, generator=generator), generator)
+    assert images.shape == (3, 3, 32, 32)
+    assert images.min() >= 0
+    assert images.max() <= 1
+
+
+def test_a_missing_stage_is_named(tmp_path: Path) -> None:
+    empty = Workspace(tmp_path, None, tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="run the stage 'vae' first"):
+        latents.load_vae(empty)
+    with pytest.raises(FileNotFoundError, match="no shard"):
+        renders.load(tmp_path)
+    with pytest.raises(ValueError, match="wanted one of vae"):
+        run_stage("nonsense", empty, LoopSettings(steps=1))
+
+
+def test_the_job_reads_its_options() -> None:
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from jobs.pretrain_home import parse_minutes, parse_stages
+
+    assert parse_minutes(["vae=1.5"])["vae"] == 1.5
+    assert parse_stages("unet,vae") == ["vae", "unet"]
+    for wrong in ("vea=1", "vae=soon"):
+        with pytest.raises(typer.BadParameter):
+            parse_minutes([wrong])
+    with pytest.raises(typer.BadParameter, match="unknown"):
+        parse_stages("vae,nothing")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(data: Workspace) -> Path:
+    """The packaged checkpoint, with an ONNX file standing in for the segmenter."""
+    folder = data.folder("segmenter") / "model"
+    folder.mkdir(parents=True)
+    text_image.export_embedder(tower.ImageTower(4, (8, 8, 8, 8)), folder / "segmenter.onnx")
+    target = data.out / "checkpoint"
+    package.write_checkpoint(data, target)
+    return target
+
+
+def test_the_checkpoint_is_a_real_pipeline(checkpoint: Path) -> None:
+    pipe = StableDiffusionPipeline.from_pretrained(checkpoint, dtype=torch.float32)
+    made = pipe("a dog is sitting", num_inference_steps=2, output_type="np").images
+    assert made.shape == (1, 128, 128, 3)
+    assert pipe.scheduler.config.prediction_type == "v_prediction"
+
+
+def test_every_part_loads_by_its_class(checkpoint: Path) -> None:
+    for name, (kind, _, _) in package.PARTS.items():
+        kind.from_pretrained(checkpoint, subfolder=name)
+    wide = UNet2DConditionModel.from_pretrained(checkpoint, subfolder="inpainting/unet")
+    assert wide.config.in_channels == 9
+    control = ControlNetModel.from_pretrained(checkpoint, subfolder="controlnet_canny")
+    assert control.config.conditioning_embedding_out_channels == CONTROL.embedding
+    assert "psnr_mean_db" in (checkpoint / "MODEL_CARD.md").read_text()
+    assert set(json.loads((checkpoint / "figures.json").read_text())) <= set(MINUTES)
+
+
+def test_the_text_image_encoder_keeps_its_embeddings(data: Workspace, checkpoint: Path) -> None:
+    images = list(data.test.scene[:3])
+    images[1] = images[1][:90, :60]
+    packed = TextImageEncoder.load(checkpoint / "text_image")
+    trained = TextImageEncoder.load(data.model("text_image") / "text_image")
+    vectors = packed.encode_images(images)
+    assert vectors.shape == (3, 16)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-4)
+    np.testing.assert_allclose(vectors, trained.encode_images(images), atol=0.01)
+    guesses = packed.guess(images, ["a dog is sitting", "a bedroom", "a dog is sleeping"])
+    np.testing.assert_allclose(guesses.sum(axis=1), 1, rtol=1e-4)
+    with pytest.raises(ValueError, match="no prompts"):
+        packed.guess(images, [])
+    with pytest.raises(FileNotFoundError, match=r"text_image\.json"):
+        TextImageEncoder.load(checkpoint / "vae")
+
+
+def test_a_checkpoint_that_is_too_large_is_refused(data: Workspace, checkpoint: Path) -> None:
+    with pytest.raises(ValueError, match=r"wanted 0\.1 at most"):
+        package.write_checkpoint(data, data.out / "large", limit_mb=0.1)
+    assert not (data.out / "large").exists()
+
+
+def test_held_out_scenes_are_not_trained_on(data: Workspace) -> None:
+    alone = replace(data, heldout=None)
+    assert len(alone.train) + len(alone.test) == len(data.train)
+    assert len(data.test) == 8
