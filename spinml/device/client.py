@@ -1,0 +1,305 @@
+"""The device's side of the HTTP API: submit a bundle, follow its run, fetch what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import httpx
+import httpx_sse
+import tenacity
+from pydantic import BaseModel, ValidationError
+
+from spinml.bundle import MANIFEST_PART, SanitizedBundle
+from spinml.device.runs import RunEvent, RunStatus
+from spinml.errors import ServerUnavailableError, ServiceError, SpinMLError, error_from_dict
+
+RESULTS: Mapping[str, str] = {
+    "model": "model.onnx",
+    "dataset": "dataset.tar",
+    "embeddings": "embeddings.npz",
+    "report": "report.html",
+}
+"""What can be fetched of a run, and the file name it is given."""
+
+Told = TypeVar("Told", bound=BaseModel)
+_RETRIED_STATUSES = (429, 502, 503, 504)
+_LONGEST_WAIT_S = 30.0
+_TIMEOUT = httpx.Timeout(30.0, read=120.0)
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A result that was downloaded whole."""
+
+    path: Path
+    bytes: int
+    sha256: str
+    verified: bool
+    """Whether the server declared the SHA-256 (as ETag) and it was the same."""
+
+
+class Client:
+    """Talks to one server as one tenant. Use as a context manager.
+
+    Args:
+        server: base URL, such as ``http://127.0.0.1:8000``.
+        key: the tenant's API key; sent as bearer token, never printed.
+        transport: replaces the network in tests.
+        attempts: how often a request that may be repeated is tried in all.
+        pause_s: the first wait between attempts; doubled each time.
+    """
+
+    def __init__(
+        self,
+        server: str,
+        key: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        attempts: int = 5,
+        pause_s: float = 0.5,
+    ):
+        self.server = server.rstrip("/")
+        self._attempts = attempts
+        self._pause_s = pause_s
+        self._http = httpx.Client(
+            base_url=self.server,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=_TIMEOUT,
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def submit(self, bundle: SanitizedBundle, *, idempotency_key: str | None = None) -> RunStatus:
+        """Send ``bundle``; the run it began.
+
+        The same bundle under the same key begins one run however often it is sent, so that it can
+        be sent again after a connection broke. The key is the bundle's digest where none is given.
+        """
+        body, content_type = encode_multipart(bundle)
+        headers = {
+            "Content-Type": content_type,
+            "Idempotency-Key": idempotency_key or bundle.digest,
+        }
+        response = self._request("POST", "/v1/runs", content=body, headers=headers)
+        return _told(RunStatus, response.content)
+
+    def status(self, run: str) -> RunStatus:
+        """How the run is."""
+        return _told(RunStatus, self._request("GET", f"/v1/runs/{run}").content)
+
+    def cancel(self, run: str) -> None:
+        """Ask for the run to stop; it ends at its next step."""
+        self._request("POST", f"/v1/runs/{run}/cancel")
+
+    def delete(self, run: str) -> None:
+        """Erase the run and every artifact of it."""
+        self._request("DELETE", f"/v1/runs/{run}")
+
+    def events(self, run: str) -> Iterator[RunEvent]:
+        """The run's events from the beginning to its final state, across broken connections.
+
+        Raises:
+            ServerUnavailableError: as often as ``attempts`` in a row, no new event came.
+        """
+        last_id = ""
+        retrying = self._retrying()
+        while True:
+            # Each event that comes makes the patience whole again.
+            for attempt in retrying.copy():
+                with attempt:
+                    stream = self._event_stream(run, last_id)
+                    event = next(stream, None)
+                    if event is None:
+                        raise _unavailable("the server ended the events before the run ended")
+            try:
+                while event is not None:
+                    last_id = event.id or last_id
+                    yield event
+                    if event.is_final:
+                        return
+                    event = next(stream, None)
+            except ServerUnavailableError:
+                continue
+
+    def fetch(self, run: str, result: str, path: Path) -> Fetched:
+        """Download ``result`` (a key of RESULTS) to ``path``, which appears when it is whole.
+
+        Raises:
+            NotReadyError: the run has not got so far.
+            ServerUnavailableError: the connection broke; nothing is left at ``path``.
+            ServiceError: what came is not what the server declared; nothing is left.
+        """
+        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        accept = {"Accept": "text/html"} if path.suffix == ".html" else {}
+        try:
+            fetched = self._again(lambda: self._download(run, result, partial, accept))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return Fetched(path, fetched.bytes, fetched.sha256, fetched.verified)
+
+    def _download(self, run: str, result: str, path: Path, headers: Mapping[str, str]) -> Fetched:
+        digest, size = hashlib.sha256(), 0
+        url = f"/v1/runs/{run}/{result}"
+        with _mapped_errors(), self._http.stream("GET", url, headers=headers) as response:
+            _raise_for_error(response)
+            with path.open("wb") as file:
+                for chunk in response.iter_bytes():
+                    file.write(chunk)
+                    digest.update(chunk)
+                    size += len(chunk)
+        declared = _sha256_of_etag(response.headers.get("ETag", ""))
+        if declared is not None and declared != digest.hexdigest():
+            raise ServiceError(
+                f"the {result} that came has SHA-256 {digest.hexdigest()[:12]}…, "
+                f"the server declared {declared[:12]}…",
+                remedy="fetch it again",
+            )
+        return Fetched(path, size, digest.hexdigest(), declared is not None)
+
+    def _event_stream(self, run: str, last_id: str) -> Iterator[RunEvent]:
+        headers = {"Last-Event-ID": last_id} if last_id else {}
+        url = f"/v1/runs/{run}/events"
+        with (
+            _mapped_errors(),
+            httpx_sse.connect_sse(self._http, "GET", url, headers=headers) as source,
+        ):
+            _raise_for_error(source.response)
+            for item in source.iter_sse():
+                yield _told(RunEvent, item.data.encode(), id=item.id)
+
+    def _request(self, method: str, url: str, **options: Any) -> httpx.Response:
+        def once() -> httpx.Response:
+            with _mapped_errors():
+                response = self._http.request(method, url, **options)
+            _raise_for_error(response)
+            return response
+
+        return self._again(once)
+
+    def _again(self, once: Callable[[], Any]) -> Any:
+        return self._retrying()(once)
+
+    def _retrying(self) -> tenacity.Retrying:
+        """Patience with a server that is away or busy; every other error is raised at once."""
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(ServerUnavailableError),
+            stop=tenacity.stop_after_attempt(self._attempts),
+            wait=self._pause,
+            reraise=True,
+        )
+
+    def _pause(self, state: tenacity.RetryCallState) -> float:
+        """As long as the server asked for (Retry-After), else doubling with jitter."""
+        error = state.outcome.exception() if state.outcome else None
+        asked = error.details.get("retry_after_s") if isinstance(error, SpinMLError) else None
+        if asked is not None:
+            return min(float(asked), _LONGEST_WAIT_S)
+        backoff = tenacity.wait_exponential_jitter(
+            self._pause_s, _LONGEST_WAIT_S, jitter=self._pause_s
+        )
+        return float(backoff(state))
+
+
+def encode_multipart(bundle: SanitizedBundle) -> tuple[bytes, str]:
+    """The body of ``POST /v1/runs`` and its content type.
+
+    The boundary comes from the bundle's digest: equal bundles make equal bytes, and what was sent
+    can be compared byte by byte.
+    """
+    boundary = f"spinml-{bundle.digest[:40]}"
+    pieces = []
+    for name, content in bundle.to_parts().items():
+        suffix, kind = (
+            ("json", "application/json") if name == MANIFEST_PART else ("png", "image/png")
+        )
+        head = (
+            f"--{boundary}\r\n"
+            f'Content-Disposition: form-data; name="{name}"; filename="{name}.{suffix}"\r\n'
+            f"Content-Type: {kind}\r\n\r\n"
+        )
+        pieces += [head.encode(), content, b"\r\n"]
+    pieces.append(f"--{boundary}--\r\n".encode())
+    return b"".join(pieces), f"multipart/form-data; boundary={boundary}"
+
+
+@contextmanager
+def _mapped_errors() -> Iterator[None]:
+    """httpx's errors as ours."""
+    try:
+        yield
+    except (httpx.TransportError, httpx.StreamError) as error:
+        raise _unavailable(
+            f"the server cannot be reached or went away: {type(error).__name__}"
+        ) from None
+    except (httpx.InvalidURL, httpx_sse.SSEError) as error:
+        raise ServiceError(
+            f"the server's address or answer is not SpinML's: {type(error).__name__}",
+            remedy="check --server",
+        ) from None
+
+
+def _raise_for_error(response: httpx.Response) -> None:
+    """Raise the error that the server described, or one that names its status."""
+    if response.is_success:
+        return
+    response.read()
+    error = _described(response)
+    if response.status_code in _RETRIED_STATUSES:
+        error = _unavailable(error.message)
+        if response.headers.get("Retry-After", "").isdigit():
+            error.details["retry_after_s"] = int(response.headers["Retry-After"])
+    raise error
+
+
+def _described(response: httpx.Response) -> SpinMLError:
+    try:
+        payload = response.json()
+    except ValueError:
+        payload = None
+    if isinstance(payload, dict) and isinstance(payload.get("error"), dict):
+        payload = payload["error"]
+    if isinstance(payload, dict) and "code" in payload:
+        return error_from_dict(payload)
+    return ServiceError(
+        f"the server answered {response.status_code} {response.reason_phrase}",
+        remedy="check --server; the server's log tells more",
+    )
+
+
+def _unavailable(message: str) -> ServerUnavailableError:
+    return ServerUnavailableError(message, remedy="try again later, or check --server")
+
+
+def _told(kind: type[Told], content: bytes, **more: Literal[""] | str) -> Told:
+    """Parse what the server told.
+
+    Raises:
+        ServiceError: it is not of the form that this version reads.
+    """
+    try:
+        return kind.model_validate({**json.loads(content), **more})
+    except (ValueError, TypeError, ValidationError):
+        raise ServiceError(
+            f"the server's answer is no {kind.__name__}", remedy="check --server and its version"
+        ) from None
+
+
+def _sha256_of_etag(etag: str) -> str | None:
+    """The SHA-256 in an ETag such as ``"sha256:<hex>"`` or ``"<hex>"``; None when it holds none."""
+    value = etag.removeprefix("W/").strip('"').lower().removeprefix("sha256").lstrip(":-=")
+    is_digest = len(value) == 64 and set(value) <= set("0123456789abcdef")
+    return value if is_digest else None

@@ -1,0 +1,148 @@
+"""Using a specialised model on the device: onnxruntime alone, private photos stay private."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spinml.errors import ModelFileError, PhotoError
+from spinml.images import Photo, decode_photo, resize
+from spinml.privacy.onnx_session import open_session
+
+_BATCH = 32
+_Z95 = 1.959964
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A photo's class and the chance of every class."""
+
+    label: str
+    probabilities: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's figures on labelled photos."""
+
+    classes: tuple[str, ...]
+    confusion: npt.NDArray[np.int64]
+    """Shape ``(classes, classes)``: true class by row, predicted by column."""
+
+    @property
+    def photos(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def correct(self) -> int:
+        return int(np.trace(self.confusion))
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.photos
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able figures; ``per_class`` is the recall of every class that has photos."""
+        low, high = wilson_interval(self.correct, self.photos)
+        rows = zip(self.classes, self.confusion, np.diag(self.confusion), strict=True)
+        return {
+            "photos": self.photos,
+            "accuracy": self.accuracy,
+            "interval_95": [low, high],
+            "per_class": {name: float(right / row.sum()) for name, row, right in rows if row.sum()},
+            "classes": list(self.classes),
+            "confusion": self.confusion.tolist(),
+        }
+
+
+class Predictor:
+    """A classifier that SpinML trained: photos in, chances out; preprocessing lies in the model.
+
+    Raises:
+        ModelFileError: no such file, or not a SpinML classifier.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 0):
+        self._session = open_session(path, threads=threads)
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        try:
+            classes = json.loads(metadata["spinml.classes"])
+            self.image_px = int(metadata["spinml.image_px"])
+            task = metadata["spinml.task"]
+        except (KeyError, ValueError):
+            raise ModelFileError(
+                f"{path.name} does not say its classes, image size and task",
+                remedy="give a model.onnx that `spinml device fetch` downloaded",
+            ) from None
+        if task != "classification":
+            raise ModelFileError(f"{path.name} is for {task!r}, not for classification")
+        self.classes = tuple(str(name) for name in classes)
+
+    def probabilities(self, photos: Sequence[Photo]) -> npt.NDArray[np.float32]:
+        """The chance of every class for RGB ``photos`` ``(H, W, 3)``: shape ``(n, classes)``."""
+        rows = [np.zeros((0, len(self.classes)), np.float32)]
+        for at in range(0, len(photos), _BATCH):
+            scaled = [resize(p, self.image_px, self.image_px) for p in photos[at : at + _BATCH]]
+            rows += self._session.run(["probabilities"], {"image": np.stack(scaled)})
+        return np.concatenate(rows)
+
+    def predict(self, photos: Sequence[Photo]) -> list[Prediction]:
+        """Classify RGB ``photos``, each ``(H, W, 3)``."""
+        return [
+            Prediction(
+                self.classes[int(row.argmax())],
+                dict(zip(self.classes, map(float, row), strict=True)),
+            )
+            for row in self.probabilities(photos)
+        ]
+
+    def evaluate(self, folder: Path) -> Evaluation:
+        """Figures on ``folder``, which has one sub-folder of photos for each class.
+
+        Raises:
+            PhotoError: a sub-folder is no class of the model, or there is no photo.
+        """
+        confusion = np.zeros((len(self.classes), len(self.classes)), np.int64)
+        for index, paths in self._labelled(folder):
+            for at in range(0, len(paths), _BATCH):
+                photos = [decode_photo(path) for path in paths[at : at + _BATCH]]
+                np.add.at(confusion[index], self.probabilities(photos).argmax(axis=1), 1)
+        if not confusion.any():
+            raise PhotoError(
+                "the folder has no photos",
+                remedy=f"put photos into sub-folders called {', '.join(self.classes)}",
+            )
+        return Evaluation(self.classes, confusion)
+
+    def _labelled(self, folder: Path) -> Iterator[tuple[int, list[Path]]]:
+        """Each class's index and photo files."""
+        if not folder.is_dir():
+            raise PhotoError(
+                f"{folder} is no folder", remedy="give one with a sub-folder for each class"
+            )
+        folders = sorted(item for item in folder.iterdir() if item.is_dir())
+        unknown = [item.name for item in folders if item.name not in self.classes]
+        if unknown:
+            raise PhotoError(
+                f"sub-folders that are no class of the model: {', '.join(unknown)}",
+                remedy=f"its classes are: {', '.join(self.classes)}",
+            )
+        for item in folders:
+            files = sorted(p for p in item.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+            yield self.classes.index(item.name), files
+
+
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """Wilson's (1927) 95 % interval of a share; honest for few photos and shares near 0 or 1."""
+    share, z2 = correct / total, _Z95**2 / total
+    centre = (share + z2 / 2) / (1 + z2)
+    half = math.sqrt(share * (1 - share) * z2 + z2 * z2 / 4) / (1 + z2)
+    return max(0.0, centre - half), min(1.0, centre + half)
