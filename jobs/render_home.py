@@ -13,6 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("LP_NUM_THREADS", "1")
 
+PET_SEED = 3
+"""The seed of the shipped home, ``spinml/home/data/pet``."""
+
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 
 Seed = Annotated[int, typer.Option(help="Every scene follows from this number and its index.")]
@@ -32,6 +35,19 @@ def _render_shard(task: tuple[int, int, int, str, int]) -> int:
     cv2.setNumThreads(1)
     write_shard(shared_renderer(size_px), PublicWorld(seed), Path(out), number, count)
     return number
+
+
+def _take_photo(task: tuple[str, int, int, str, str, int]) -> int:
+    """One photo of a private home in a worker process."""
+    name, seed, size_px, out, stream, index = task
+    from spinml.home import camera
+    from spinml.home.private import PrivateHome
+    from spinml.home.renderer import shared_renderer
+
+    renderer = shared_renderer(size_px, camera.SUPERSAMPLE)
+    write = camera.write_reference if stream == "reference" else camera.write_test
+    write(renderer, PrivateHome(name, seed), Path(out), index)
+    return index
 
 
 def _progress() -> Progress:
@@ -60,6 +76,31 @@ def public(
         for number in pool.imap_unordered(_render_shard, tasks):
             progress.advance(bar)
             progress.console.print(f"shard {number} done")
+
+
+@app.command()
+def private(
+    out: Out,
+    name: Annotated[str, typer.Option(help="What the home is called.")] = "pet",
+    seed: Seed = PET_SEED,
+    count: Annotated[int, typer.Option(min=4, help="Labelled test photos.")] = 200,
+    references: Annotated[int, typer.Option(min=1, help="Unlabelled reference photos.")] = 10,
+    size_px: Annotated[int, typer.Option(min=128, help="Side of a photo.")] = 320,
+    workers: Workers = 2,
+) -> None:
+    """Render the photo set of a private home; every seed is another dog in another room."""
+    from spinml.home.camera import record_of
+    from spinml.home.photos import write_record
+    from spinml.home.private import PrivateHome
+
+    streams = [("reference", i) for i in range(references)] + [("test", i) for i in range(count)]
+    tasks = [(name, seed, size_px, str(out), stream, i) for stream, i in streams]
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(workers) as pool, _progress() as progress:
+        bar = progress.add_task("photos", total=len(tasks))
+        for _ in pool.imap_unordered(_take_photo, tasks, chunksize=4):
+            progress.advance(bar)
+    write_record(out, record_of(PrivateHome(name, seed), references, count, size_px))
 
 
 if __name__ == "__main__":

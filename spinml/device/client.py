@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 import httpx_sse
@@ -28,7 +28,11 @@ RESULTS: Mapping[str, str] = {
 }
 """What can be fetched of a run, and the file name it is given."""
 
+_HASHED = frozenset({"model", "embeddings"})
+"""Results whose ETag is their SHA-256; a dataset's names the artifact, a report is made anew."""
+
 Told = TypeVar("Told", bound=BaseModel)
+Answer = TypeVar("Answer")
 _RETRIED_STATUSES = (429, 502, 503, 504)
 _LONGEST_WAIT_S = 30.0
 _TIMEOUT = httpx.Timeout(30.0, read=120.0)
@@ -42,7 +46,7 @@ class Fetched:
     bytes: int
     sha256: str
     verified: bool
-    """Whether the server declared the SHA-256 (as ETag) and it was the same."""
+    """Whether it was compared with a SHA-256 that the server declares (model, embeddings)."""
 
 
 class Client:
@@ -161,14 +165,14 @@ class Client:
                     file.write(chunk)
                     digest.update(chunk)
                     size += len(chunk)
-        declared = _sha256_of_etag(response.headers.get("ETag", ""))
-        if declared is not None and declared != digest.hexdigest():
+        declared = response.headers.get("ETag", "none").strip('"')
+        if result in _HASHED and declared != digest.hexdigest():
             raise ServiceError(
                 f"the {result} that came has SHA-256 {digest.hexdigest()[:12]}…, "
                 f"the server declared {declared[:12]}…",
                 remedy="fetch it again",
             )
-        return Fetched(path, size, digest.hexdigest(), declared is not None)
+        return Fetched(path, size, digest.hexdigest(), result in _HASHED)
 
     def _event_stream(self, run: str, last_id: str) -> Iterator[RunEvent]:
         headers = {"Last-Event-ID": last_id} if last_id else {}
@@ -190,7 +194,7 @@ class Client:
 
         return self._again(once)
 
-    def _again(self, once: Callable[[], Any]) -> Any:
+    def _again(self, once: Callable[[], Answer]) -> Answer:
         return self._retrying()(once)
 
     def _retrying(self) -> tenacity.Retrying:
@@ -241,14 +245,14 @@ def _mapped_errors() -> Iterator[None]:
     """httpx's errors as ours."""
     try:
         yield
-    except (httpx.TransportError, httpx.StreamError) as error:
-        raise _unavailable(
-            f"the server cannot be reached or went away: {type(error).__name__}"
-        ) from None
     except (httpx.InvalidURL, httpx_sse.SSEError) as error:
         raise ServiceError(
             f"the server's address or answer is not SpinML's: {type(error).__name__}",
             remedy="check --server",
+        ) from None
+    except (httpx.TransportError, httpx.StreamError) as error:
+        raise _unavailable(
+            f"the server cannot be reached or went away: {type(error).__name__}"
         ) from None
 
 
@@ -284,7 +288,7 @@ def _unavailable(message: str) -> ServerUnavailableError:
     return ServerUnavailableError(message, remedy="try again later, or check --server")
 
 
-def _told(kind: type[Told], content: bytes, **more: Literal[""] | str) -> Told:
+def _told(kind: type[Told], content: bytes, **more: str) -> Told:
     """Parse what the server told.
 
     Raises:
@@ -296,10 +300,3 @@ def _told(kind: type[Told], content: bytes, **more: Literal[""] | str) -> Told:
         raise ServiceError(
             f"the server's answer is no {kind.__name__}", remedy="check --server and its version"
         ) from None
-
-
-def _sha256_of_etag(etag: str) -> str | None:
-    """The SHA-256 in an ETag such as ``"sha256:<hex>"`` or ``"<hex>"``; None when it holds none."""
-    value = etag.removeprefix("W/").strip('"').lower().removeprefix("sha256").lstrip(":-=")
-    is_digest = len(value) == 64 and set(value) <= set("0123456789abcdef")
-    return value if is_digest else None

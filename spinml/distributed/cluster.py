@@ -16,7 +16,6 @@ OBJECT_STORE_BYTES = 1_000_000_000
 
 QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
 }
@@ -35,9 +34,10 @@ def connect(
 ) -> Any:
     """Join the cluster at ``address`` (or ``$RAY_ADDRESS``), or start one on this machine.
 
-    A local cluster ends with this process. Token authentication is switched on for it and for the
-    clients this process starts, so that a token left by an earlier Ray changes nothing halfway; set
-    ``RAY_AUTH_MODE`` to decide otherwise.
+    A local cluster ends with this process. Ray switches token authentication on for it, and says so
+    in ``RAY_AUTH_MODE`` for the clients that this process starts. Whoever wants another mode sets
+    that variable before Python starts: set later, Ray's server and this process would disagree,
+    for Ray reads it when it is imported.
 
     Args:
         address: "auto", ``host:port``, ``ray://…`` or None.
@@ -64,7 +64,6 @@ def connect(
                 "no Ray cluster answers at the address given",
                 remedy="start one with `ray start --head`, or leave the address out",
             ) from error
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
     return ray.init(
         address="local",
         num_cpus=num_cpus,

@@ -1,4 +1,4 @@
-"""The MuJoCo model: dm_control's skinned dog, stripped to what is seen, and a pool of room geoms."""
+"""The MuJoCo model: dm_control's skinned dog, stripped to what is seen, and a pool of geoms."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FUR_PX = 512
 CUBES = ("wood", "fabric")
 """Textures that also wrap around solids."""
 LIGHTS = 3
-ROOM_GROUP, DOG_GROUP, THING_GROUP = 0, 1, 2
+ROOM_GROUP, DOG_GROUP = 0, 1
 
 
 def dog_xml() -> Path:
@@ -63,6 +63,10 @@ def _strip_geoms(spec: Any) -> None:
     for body in list(spec.bodies):
         if body.name == "ball":
             spec.delete(body)
+    used = {geom.meshname for geom in spec.geoms}
+    for mesh in list(spec.meshes):
+        if mesh.name not in used:
+            spec.delete(mesh)
 
 
 def _plain_skin(spec: Any) -> None:

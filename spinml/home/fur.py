@@ -36,7 +36,7 @@ class FurPainter:
         """The skin texture, shape ``(px, px, 3)``."""
         rng = np.random.default_rng(fur.seed)
         weight = self._second(fur, rng)[..., None]
-        base, second = np.float32(fur.base), np.float32(fur.second)
+        base, second = np.array(fur.base, np.float32), np.array(fur.second, np.float32)
         tone = 1 + 0.14 * _waves(self.positions, rng, 9.0, 3)[..., None]
         strands = rng.standard_normal((self.px, self.px)).astype(np.float32)
         strands = cv2.GaussianBlur(strands, (0, 0), 0.8)[..., None] * 0.12 * (1 + fur.rough)
@@ -68,7 +68,7 @@ class FurPainter:
         low = _step(0.38 + 0.3 * fur.line - height, 0.05 + 0.3 * fur.rough)
         muzzle = _step(x - 0.93, 0.05)
         blaze = _step(x - 0.86, 0.04) * _step(0.07 - y, 0.04)
-        return np.maximum(low, np.maximum(muzzle, blaze))
+        return np.asarray(np.maximum(low, np.maximum(muzzle, blaze)), np.float32)
 
     def _brindle(self, fur: Fur, noise: Floats) -> Floats:
         """Broad bands around the body that break its outline up."""
@@ -116,7 +116,7 @@ def _spread(positions: Floats, known: NDArray[np.uint8]) -> Floats:
     )
     values = np.zeros((int(labels.max()) + 1, 3), np.float32)
     values[labels[known > 0]] = positions[known > 0]
-    return values[labels]
+    return np.asarray(values[labels], np.float32)
 
 
 def _shade(original: NDArray[np.uint8], px: int) -> Floats:

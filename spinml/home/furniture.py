@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from spinml.home.scenes import RGB, UPRIGHT, Part, Quat, Vec3
+from spinml.home.scenes import RGB, Part, Quat, Vec3
 
 WOODS: tuple[RGB, ...] = (
     (0.72, 0.52, 0.32), (0.5, 0.32, 0.18), (0.86, 0.7, 0.48), (0.33, 0.2, 0.12), (0.92, 0.9, 0.86),
@@ -129,7 +129,7 @@ class Workshop:
             self.box((0, d + 0.005, h * 0.7), (w / 2 - 0.03, 0.008, h * 0.16)),
             Part("sphere", (0.015, 0, 0), (0, d + 0.02, h * 0.7), (0.8, 0.75, 0.6)),
             Part("cylinder", (0.015, 0.1, 0), (0, d / 2, h + 0.1), (0.4, 0.4, 0.4)),
-            Part("cylinder", (0.11, 0.08, 0), (0, d / 2, h + 0.26), shade, glow=0.5),
+            Part("cylinder", (0.11, 0.08, 0), (0, d / 2, h + 0.26), shade),
         ]
         return Piece(tuple(parts), w, d, h + 0.35)
 
@@ -194,7 +194,8 @@ class Workshop:
         return Piece(tuple(parts), w, d, h)
 
     def _books(self, w: float, d: float, z: float) -> list[Part]:
-        x, books = -w / 2 + 0.03, []
+        x = -w / 2 + 0.03
+        books: list[Part] = []
         while x < w / 2 - 0.2 and len(books) < 4:
             thick, tall = self.between(0.04, 0.12), self.between(0.15, 0.24)
             pos, half = (x + thick / 2, d / 2, z + tall / 2), (thick / 2, d / 2 - 0.03, tall / 2)
@@ -235,7 +236,9 @@ class Workshop:
         """A desk with a screen."""
         w, d, h = self.between(1.1, 1.6), self.between(0.55, 0.75), self.between(0.7, 0.76)
         parts = [self.box((0, d / 2, h), (w / 2, d / 2, 0.018)), *self.legs(w, d, h)]
-        parts.append(self.box((w / 2 - 0.22, d / 2, h / 2 + 0.05), (0.2, d / 2 - 0.04, h / 2 - 0.07)))
+        parts.append(
+            self.box((w / 2 - 0.22, d / 2, h / 2 + 0.05), (0.2, d / 2 - 0.04, h / 2 - 0.07))
+        )
         parts.append(self.box((-0.1, 0.2, h + 0.25), (0.28, 0.015, 0.17), (0.08, 0.08, 0.1)))
         parts.append(self.box((-0.1, 0.2, h + 0.05), (0.03, 0.03, 0.06), (0.2, 0.2, 0.2)))
         return Piece(tuple(parts), w, d, h)
@@ -244,7 +247,10 @@ class Workshop:
         """A wooden chair, its back to the wall."""
         w, seat, back = 0.42, 0.45, self.between(0.8, 0.95)
         rgb, tex = self.cloth()
-        parts = [*self.legs(w, w, seat), self.box((0, w / 2, seat), (w / 2, w / 2, 0.025), rgb, tex)]
+        parts = [
+            *self.legs(w, w, seat),
+            self.box((0, w / 2, seat), (w / 2, w / 2, 0.025), rgb, tex),
+        ]
         parts.append(self.box((0, 0.02, (seat + back) / 2), (w / 2, 0.015, (back - seat) / 2)))
         return Piece(tuple(parts), w, w, back)
 
@@ -270,7 +276,9 @@ class Workshop:
         """A floor cushion or a dog bed."""
         rgb, tex = self.cloth()
         a, b, h = self.between(0.25, 0.42), self.between(0.22, 0.36), self.between(0.05, 0.1)
-        return Piece((Part("ellipsoid", (a, b, h), (0, b, h * 0.8), rgb, tex),), 2 * a, 2 * b, 2 * h)
+        return Piece(
+            (Part("ellipsoid", (a, b, h), (0, b, h * 0.8), rgb, tex),), 2 * a, 2 * b, 2 * h
+        )
 
 
 def any_colour(rng: np.random.Generator, dull: float = 1.0) -> RGB:
@@ -293,5 +301,3 @@ MAKERS: dict[str, Callable[[Workshop], Piece]] = {
         "desk", "chair", "plant", "carton", "cushion",
     )
 }  # fmt: skip
-
-__all__ = ["MAKERS", "UPRIGHT", "Piece", "Workshop", "any_colour", "place", "yaw_quat"]

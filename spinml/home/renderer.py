@@ -15,6 +15,7 @@ from spinml.home.dogmodel import (
     FUR_PX,
     LIGHTS,
     POOL,
+    ROOM_GROUP,
     build_model,
     ids,
     original_skin,
@@ -26,8 +27,8 @@ from spinml.home.scenes import Camera, Fur, Part, Scene
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-_FORE, _HIND = ("hand_", "finger_"), ("toe_", "foot_anchor_")
-_REST = ("hand_", "finger_", "lower_arm_", "upper_arm_", "torso")
+_HIND = ("toe_", "foot_anchor_")
+_FRONT = ("hand_", "finger_", "lower_arm_", "upper_arm_", "torso")
 _MOUTH_AHEAD_M = 0.09
 
 
@@ -72,7 +73,6 @@ class Renderer:
         self._lights = ids(self.model, "light_", "light")
         self._fixed_materials()
         self._find_dog()
-        self._fur_cache: dict[Fur, Image] = {}
 
     def close(self) -> None:
         """Give the GL context back."""
@@ -114,10 +114,10 @@ class Renderer:
         )
         self._solid = np.flatnonzero(model.geom_group == 3)
         bodies = [model.body(model.geom_bodyid[g]).name for g in self._solid]
-        self._fore = np.array([b.startswith(_FORE) for b in bodies])
         self._hind = np.array([b.startswith(_HIND) for b in bodies])
-        self._front = np.array([b.startswith(_REST) for b in bodies])
+        self._front = np.array([b.startswith(_FRONT) for b in bodies])
         self._tail = np.array([b.startswith("Ca_") for b in bodies])
+        self._head = np.array([b in ("skull", "jaw") or b.startswith("C_") for b in bodies])
         self._skull = model.body("skull").id
 
     def _paint(self, fur: Fur) -> None:
@@ -139,8 +139,7 @@ class Renderer:
         for _ in range(6 if pose.level else 1):
             self._set_root(0.0, 0.0, 1.0, yaw_deg, pitch, pose.roll_deg)
             pitch += self._level_error_deg() if pose.level else 0.0
-        lowest = float(self._lowest()[~self._tail].min())
-        height = 1.0 - lowest + pose.lift_m - 0.008
+        height = 1.0 - self.lowest_point_m() + pose.lift_m - 0.008
         self._set_root(xy[0], xy[1], height, yaw_deg, pitch, pose.roll_deg)
         skull = data.xpos[self._skull]
         ahead = data.xmat[self._skull].reshape(3, 3)[:, 0]
@@ -154,6 +153,10 @@ class Renderer:
         self.data.qpos[:3] = (x, y, z)
         self.data.qpos[3:7] = quat
         self._mj.mj_kinematics(self.model, self.data)
+
+    def lowest_point_m(self) -> float:
+        """Height of the lowest point of the dog that was drawn last, its tail aside."""
+        return float(self._lowest()[~self._tail].min())
 
     def _lowest(self) -> Any:
         """Lowest height of each collision primitive, in metres."""
@@ -179,19 +182,13 @@ class Renderer:
     def _level_error_deg(self) -> float:
         """How much further nose-down the dog must pitch for its fore limbs to touch the floor."""
         lowest, where = self._lowest(), self.data.geom_xpos[self._solid]
-        rear = ~self._front & ~self._tail & (where[:, 2] < where[self._hind, 2].max() + 0.35)
-        rear &= ~self._head()
+        rear = ~self._front & ~self._tail & ~self._head
+        rear &= where[:, 2] < where[self._hind, 2].max() + 0.35
         front = np.flatnonzero(self._front)[np.argmin(lowest[self._front])]
         back = np.flatnonzero(rear)[np.argmin(lowest[rear])]
         rise = float(lowest[front] - lowest[back])
         run = float(np.linalg.norm(where[front, :2] - where[back, :2])) + 1e-3
         return float(np.rad2deg(np.arctan2(rise, run)))
-
-    def _head(self) -> Any:
-        if not hasattr(self, "_is_head"):
-            names = [self.model.body(self.model.geom_bodyid[g]).name for g in self._solid]
-            self._is_head = np.array([n in ("skull", "jaw") or n.startswith("C_") for n in names])
-        return self._is_head
 
     # -- the room --------------------------------------------------------------------------------
 
@@ -253,7 +250,7 @@ class Renderer:
     def _draw(self, *, dog: bool) -> Image:
         mj, option = self._mj, self._mj.MjvOption()
         option.geomgroup[:] = 0
-        option.geomgroup[0], option.geomgroup[DOG_GROUP] = 1, int(dog)
+        option.geomgroup[ROOM_GROUP], option.geomgroup[DOG_GROUP] = 1, int(dog)
         option.flags[mj.mjtVisFlag.mjVIS_SKIN] = dog
         everything = mj.mjtCatBit.mjCAT_ALL
         mj.mjv_updateScene(
@@ -300,7 +297,6 @@ class Renderer:
 
 def _anchored(things: tuple[Part, ...], mouth: Any) -> tuple[Part, ...]:
     """Things whose place is given from the mouth, moved into the room's frame."""
-
 
     return tuple(
         replace(t, pos=(t.pos[0] + float(mouth[0]), t.pos[1] + float(mouth[1]), t.pos[2]))

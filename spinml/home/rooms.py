@@ -34,7 +34,7 @@ FURNITURE: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """For each kind: what is always there, on the main wall, and what may be added."""
 CLUTTER = ("carton", "cushion", "plant", "cushion")
 HEIGHT_M = 2.5
-_FACING = (0.0, 180.0, 90.0, -90.0)
+_TURN_DEG = (0.0, 180.0, 90.0, -90.0)
 """Turns of furniture at the walls: near (-y), far (+y), right (+x), left (-x)."""
 
 
@@ -148,7 +148,7 @@ def _put(plan: _Plan, piece: Piece, x: float, y: float, wall: int) -> bool:
     )[wall]
     if not plan.free(*box):
         return False
-    plan.parts.extend(place(piece, x, y, (0.0, 180.0, 90.0, -90.0)[wall]))
+    plan.parts.extend(place(piece, x, y, _TURN_DEG[wall]))
     plan.blocked.append((*box, piece.height))
     return True
 
@@ -178,9 +178,7 @@ def _decorate(plan: _Plan, rng: np.random.Generator) -> None:
         pos: Vec3 = (x, d - 0.03, z)
         canvas = f"picture_{rng.integers(12)}"
         repeat = (0.5 / a, 0.5 / b)
-        plan.parts.append(
-            Part("box", (a, b, 0.008), pos, (1, 1, 1), canvas, front, repeat=repeat)
-        )
+        plan.parts.append(Part("box", (a, b, 0.008), pos, (1, 1, 1), canvas, front, repeat=repeat))
     if rng.random() < 0.45:
         _window(plan, rng)
 
@@ -189,7 +187,7 @@ def _window(plan: _Plan, rng: np.random.Generator) -> None:
     side = float(rng.choice((-1.0, 1.0)))
     x, y = side * (plan.width / 2 - 0.01), float(rng.uniform(-0.3, 1.2))
     sky = (0.75, 0.88, 1.0) if rng.random() < 0.7 else (0.12, 0.14, 0.25)
-    plan.parts.append(Part("box", (0.01, 0.55, 0.6), (x, y, 1.45), sky, glow=0.7))
+    plan.parts.append(Part("box", (0.01, 0.55, 0.6), (x, y, 1.45), sky))
     for dy, dz, sy, sz in ((0, 0, 0.03, 0.6), (0, 0.6, 0.6, 0.03), (0, -0.6, 0.62, 0.04),
                            (0.57, 0, 0.03, 0.62), (-0.57, 0, 0.03, 0.62)):  # fmt: skip
         plan.parts.append(Part("box", (0.025, sy, sz), (x, y + dy, 1.45 + dz), (0.95, 0.95, 0.94)))

@@ -33,7 +33,7 @@ class Part:
     quat: Quat = UPRIGHT
     repeat: tuple[float, float] = (1.0, 1.0)
     at_mouth: bool = False
-    glow: float = 0.0
+    """Whether ``pos`` counts from below the dog's mouth."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def write_shard(
     """Render one shard of the first ``count`` scenes and put it in place in one step."""
     first = number * SHARD_SCENES
     rows = [render_row(renderer, world, i) for i in range(first, min(first + SHARD_SCENES, count))]
-    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    arrays: dict[str, Any] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     path = shard_path(folder, number)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     with temporary.open("wb") as file:

@@ -1,4 +1,4 @@
-"""A bank of tileable grey textures; a geom's colour tints them, so nothing is uploaded per scene."""
+"""A bank of tileable grey textures that a geom's colour tints: nothing is uploaded per scene."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _noise(rng: np.random.Generator, sx: float, sy: float) -> NDArray[np.float32
 def _grid() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     axis = np.arange(TEXTURE_PX, dtype=np.float32) / TEXTURE_PX
     x, y = np.meshgrid(axis, axis)
-    return x, y
+    return np.asarray(x, np.float32), np.asarray(y, np.float32)
 
 
 def _wood(rng: np.random.Generator, i: int) -> NDArray[np.float32]:

@@ -21,8 +21,6 @@ from spinml.home.scenes import (
     Scene,
     Vec3,
     is_private,
-    is_private_fur,
-    is_private_room,
 )
 
 FURS: dict[str, RGB] = {
@@ -129,7 +127,11 @@ def _public_camera(
         x, y = spot[0] + across * math.sin(turn), spot[1] - across * math.cos(turn)
         z = 0.25 + reach * math.sin(elevation)
         if _sees(room, (x, y, z), spot):
-            aim = (spot[0] + float(rng.uniform(-0.15, 0.15)), spot[1], float(rng.uniform(0.25, 0.5)))
+            aim = (
+                spot[0] + float(rng.uniform(-0.15, 0.15)),
+                spot[1],
+                float(rng.uniform(0.25, 0.5)),
+            )
             return Camera((x, y, z), aim, fov)
     return None
 
@@ -201,6 +203,3 @@ def _ball(rng: np.random.Generator, spot: tuple[float, float]) -> Part:
     x, y = _beside(spot, rng)
     rgb: RGB = (float(rng.uniform(0.5, 0.95)), float(rng.uniform(0.2, 0.95)), 0.2)
     return Part("sphere", (radius, 0.0, 0.0), (x, y, radius), rgb)
-
-
-__all__ = ["FURS", "PublicWorld", "is_private", "is_private_fur", "is_private_room"]

@@ -12,7 +12,7 @@ import io
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
@@ -84,21 +84,26 @@ class ArtifactStore:
             self._delete_file(self._path(key, stray))
         return self._write_manifest(key, entries, figures or {})
 
-    def seal(self, key: ArtifactKey, figures: Mapping[str, Any] | None = None) -> Manifest:
-        """Make an artifact visible whose files were put one by one; reads them all once.
+    def seal(
+        self,
+        key: ArtifactKey,
+        entries: Sequence[FileEntry],
+        figures: Mapping[str, Any] | None = None,
+    ) -> Manifest:
+        """Make an artifact visible whose files were put one by one.
+
+        Args:
+            entries: of all its files, as :meth:`put_file` and :meth:`download` gave them.
 
         Raises:
-            ArtifactError: no file was put, or the store fails.
+            ArtifactError: no file, or a file of ``entries`` is not there.
         """
-        names = self.list_files(key)
-        if not names:
-            raise ArtifactError(f"the {key.kind} stage put no file")
-        entries = []
-        for name in names:
-            with self.open_file(key, name) as stream, store_errors("read a file"):
-                size, sha256 = hash_stream(stream)
-            entries.append(FileEntry(name=name, size_bytes=size, sha256=sha256))
-        return self._write_manifest(key, entries, figures or {})
+        names = {entry.name for entry in entries}
+        absent = names - set(self.list_files(key))
+        if absent or not names:
+            raise ArtifactError(f"{len(absent)} of {len(names)} files of {key.kind} are not there")
+        ordered = sorted(entries, key=lambda entry: entry.name)
+        return self._write_manifest(key, ordered, figures or {})
 
     def read_manifest(self, key: ArtifactKey) -> Manifest:
         """The manifest of an artifact.
@@ -126,21 +131,12 @@ class ArtifactStore:
             ArtifactNotFoundError: not there, or not complete.
             ArtifactError: a file is missing or is not what the manifest says.
         """
-        manifest = self.read_manifest(key)
-        into.mkdir(parents=True, exist_ok=True)
-        for entry in manifest.files:
-            target = into / entry.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with (
-                self.open_file(key, entry.name) as stream,
-                target.open("wb") as out,
-                store_errors("read a file"),
-            ):
-                size, sha256 = hash_stream(stream, copy_to=out)
-            if (size, sha256) != (entry.size_bytes, entry.sha256):
-                target.unlink()
+        for entry in self.read_manifest(key).files:
+            got = self._download_file(key, entry.name, into)
+            if got != entry:
+                (into / entry.name).unlink()
                 raise ArtifactError(
-                    f"a file of {key.kind} {key.digest[:12]} is damaged: {size} bytes, "
+                    f"a file of {key.kind} {key.digest[:12]} is damaged: {got.size_bytes} bytes, "
                     f"{entry.size_bytes} wanted, or another SHA-256",
                     remedy="delete the artifact; the next run makes it again",
                 )
@@ -190,6 +186,14 @@ class ArtifactStore:
         """The names of the files that are there, sorted, with or without a manifest."""
         return [name for name in self._list(self._path(key)) if name != MANIFEST_NAME]
 
+    def download(self, key: ArtifactKey, names: Iterable[str], into: Path) -> list[FileEntry]:
+        """Download these files, with or without a manifest, and say what they are.
+
+        Raises:
+            ArtifactNotFoundError: one of them is not there.
+        """
+        return [self._download_file(key, name, into) for name in names]
+
     def open_file(self, key: ArtifactKey, name: str) -> IO[bytes]:
         """A stream of one file; close it.
 
@@ -206,6 +210,17 @@ class ArtifactStore:
                 ) from None
             raise
         return cast(IO[bytes], stream)
+
+    def _download_file(self, key: ArtifactKey, name: str, into: Path) -> FileEntry:
+        target = into / check_name(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            self.open_file(key, name) as stream,
+            target.open("wb") as out,
+            store_errors("read a file"),
+        ):
+            size, sha256 = hash_stream(stream, copy_to=out)
+        return FileEntry(name=name, size_bytes=size, sha256=sha256)
 
     # The filesystem ----------------------------------------------------------------------------
 

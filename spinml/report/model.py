@@ -87,4 +87,4 @@ class HomeReport(_Part):
     segments: tuple[SegmentDisclosure, ...]
     leakage: tuple[LeakageRow, ...]
     evaluation: dict[str, Any] | None = None
-    """accuracy, low, high (95 % interval, shares), count, confusion (counts)."""
+    """As :meth:`spinml.device.predictor.Evaluation.as_dict` gives it."""

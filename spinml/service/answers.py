@@ -51,9 +51,18 @@ def add_error_handlers(app: FastAPI) -> None:
         return _json(request, error.status_code, body | {"code": code}, headers)
 
 
-def documented(errors: Iterable[type[SpinMLError]]) -> dict[int | str, dict[str, Any]]:
-    """OpenAPI ``responses`` for ``errors``, those that every keyed route has added."""
-    every: set[type[SpinMLError]] = {*errors, AuthenticationError, ServerUnavailableError}
+_EVERY_KEYED_ROUTE = (AuthenticationError, InvalidRequestError, ServerUnavailableError)
+
+
+def documented(
+    errors: Iterable[type[SpinMLError]], *, keyed: bool = True
+) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI ``responses`` for ``errors``.
+
+    Args:
+        keyed: add what every route behind a key may answer with.
+    """
+    every: set[type[SpinMLError]] = {*errors, *(_EVERY_KEYED_ROUTE if keyed else ())}
     by_status: dict[int | str, dict[str, Any]] = {}
     for kind in sorted(every, key=_order):
         entry = by_status.setdefault(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
+from pydantic.json_schema import models_json_schema
 
 from spinml import __version__
 from spinml.service import health_routes, result_routes, run_routes
 from spinml.service.answers import add_error_handlers
 from spinml.service.middleware import BodyCapMiddleware, RequestIdMiddleware
+from spinml.service.schemas import StageEvent, StateEvent
 from spinml.service.state import ServiceState
 
 _DESCRIPTION = """\
@@ -32,4 +36,17 @@ def create_app(state: ServiceState) -> FastAPI:
     add_error_handlers(app)
     for module in (run_routes, result_routes, health_routes):
         app.include_router(module.router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] - FastAPI's own way
     return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document, with what the events carry, which no route returns whole."""
+    if app.openapi_schema is None:
+        document = FastAPI.openapi(app)
+        _, events = models_json_schema(
+            [(StateEvent, "serialization"), (StageEvent, "serialization")],
+            ref_template="#/components/schemas/{model}",
+        )
+        document["components"]["schemas"].update(events["$defs"])
+    return app.openapi_schema or {}

@@ -24,7 +24,7 @@ def healthz() -> Health:
 @router.get(
     "/readyz",
     summary="Whether database and store can be used",
-    responses=documented({ServerUnavailableError}),
+    responses=documented({ServerUnavailableError}, keyed=False),
 )
 def readyz(state: State) -> Health:
     """One query, and one look-up in the store."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import and_, or_, select
 from sqlalchemy.orm import Session, selectinload
 
 from spinml.pipeline.plan import Plan
+from spinml.pipeline.stages import StageKind
 from spinml.service.database import Database
 from spinml.service.journal import record_stage, record_state, settle_stages
 from spinml.service.models import Run, RunStage, RunState, StageState, now
@@ -32,16 +33,21 @@ class Claim:
     """Whether another dispatcher had begun it."""
 
 
-@dataclass(frozen=True)
-class StageReport:
-    """How far a stage is, as the executor tells it."""
+class StageReport(Protocol):
+    """How far a stage is; :class:`spinml.distributed.events.StageEvent` is one."""
 
-    digest: str
-    state: StageState
-    done: int = 0
-    total: int = 0
-    unit: str = ""
-    seconds: float = 0.0
+    @property
+    def digest(self) -> str: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def seconds(self) -> float: ...
 
 
 class LeaseLostError(Exception):
@@ -81,8 +87,10 @@ def renew_lease(database: Database, owner: str, run_id: uuid.UUID, lease_s: floa
         return run.cancel_requested
 
 
-def report_stage(database: Database, owner: str, run_id: uuid.UUID, report: StageReport) -> None:
-    """Write how far a stage is, with its event.
+def report_stage(
+    database: Database, owner: str, run_id: uuid.UUID, report: StageReport, state: StageState
+) -> None:
+    """Write how far a stage is, with its event; what changes nothing is not told.
 
     Raises:
         LeaseLostError: the run is no longer this dispatcher's.
@@ -90,7 +98,11 @@ def report_stage(database: Database, owner: str, run_id: uuid.UUID, report: Stag
     with database.write() as session:
         run = _held(session, owner, run_id)
         stage = session.get_one(RunStage, (run_id, report.digest))
-        stage.state = report.state
+        waits_still = state == stage.state == StageState.WAITING
+        made_by_this_run = state is StageState.REUSED and stage.state == StageState.DONE
+        if stage.kind == StageKind.SEGMENT or waits_still or made_by_this_run:
+            return
+        stage.state = state
         stage.done, stage.total, stage.unit = report.done, report.total, report.unit[:24]
         stage.seconds = report.seconds
         record_stage(session, run, stage)

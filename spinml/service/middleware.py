@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -11,6 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spinml.errors import PayloadTooLargeError
+from spinml.service.logs import describe
 
 REQUEST_ID_HEADER = "X-Request-Id"
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class RequestIdMiddleware:
         try:
             await self.app(scope, receive, send_with_id)
         except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass with its message
-            _log_unexpected(error, request_id)
+            _log.error("request %s: unexpected %s", request_id, describe(error))
             if started:  # the answer is under way: break it off, so that it is not taken for whole
                 raise ConnectionAbortedError(f"request {request_id} failed midway") from None
             answer = {
@@ -95,11 +95,3 @@ class BodyCapMiddleware:
             remedy="send fewer or smaller photos",
             details={"max_body_bytes": self.max_body_bytes},
         )
-
-
-def _log_unexpected(error: Exception, request_id: str) -> None:
-    places = "; ".join(
-        f"{frame.filename}:{frame.lineno} {frame.name}"
-        for frame in traceback.extract_tb(error.__traceback__)[-6:]
-    )
-    _log.error("request %s: unexpected %s at %s", request_id, type(error).__name__, places)

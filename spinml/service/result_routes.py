@@ -10,9 +10,10 @@ from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
 from spinml.errors import ArtifactError, NotFoundError, NotReadyError
 from spinml.pipeline.manifest import FileEntry
+from spinml.report.model import RunReport
 from spinml.service.answers import documented
 from spinml.service.auth import State
-from spinml.service.report_data import RunReport, assemble_report
+from spinml.service.report_data import assemble_report
 from spinml.service.results import (
     EMBEDDINGS_FILE,
     MODEL_FILE,
@@ -31,7 +32,7 @@ IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match")]
 def _file(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI ``responses`` of a route that sends a file."""
     content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
-    etag = {"ETag": {"schema": {"type": "string"}, "description": "SHA-256 of the content"}}
+    etag = {"ETag": {"schema": {"type": "string"}, "description": "Names the content."}}
     ok = {"description": what, "content": content, "headers": etag}
     return {200: ok, 304: {"description": "You have it already (`If-None-Match`)."}, **_ERRORS}
 
@@ -97,7 +98,7 @@ def get_report(
         return report
     from spinml.report.html import render_server_report
 
-    return HTMLResponse(render_server_report(report.model_dump(mode="json")))
+    return HTMLResponse(render_server_report(report))
 
 
 def _send(chunks: Iterator[bytes], media_type: str, entry: FileEntry) -> Response:

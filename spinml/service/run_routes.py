@@ -14,7 +14,6 @@ from spinml.errors import (
     ArtifactError,
     BundleLimitError,
     ConflictError,
-    InvalidRequestError,
     MalformedBundleError,
     NotFoundError,
     PayloadTooLargeError,
@@ -73,7 +72,6 @@ CurrentRun = Annotated[Run, Depends(current_run)]
                 ArtifactError,
                 BundleLimitError,
                 ConflictError,
-                InvalidRequestError,
                 MalformedBundleError,
                 PayloadTooLargeError,
                 PreferenceViolationError,
@@ -106,7 +104,7 @@ async def submit_run(
     "",
     summary="List runs",
     description="Your runs, newest first.",
-    responses=documented({NotFoundError, InvalidRequestError}),
+    responses=documented({NotFoundError}),
 )
 def list_runs(
     state: State,
@@ -136,7 +134,7 @@ def get_run(run: CurrentRun) -> RunStatus:
         "`Last-Event-ID` goes on behind one. Ends with the run's final state."
     ),
     response_class=EventSourceResponse,
-    responses=documented({NotFoundError, InvalidRequestError}),
+    responses=documented({NotFoundError}),
 )
 async def follow_run(
     state: State,

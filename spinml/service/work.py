@@ -22,6 +22,7 @@ from spinml.service.leases import (
     release_run,
     report_stage,
 )
+from spinml.service.logs import describe
 from spinml.service.models import RunState, StageState
 
 REPORT_EVERY_S = 0.5
@@ -39,8 +40,9 @@ class Execute(Protocol):
         plan: Plan,
         tenant: str,
         run_id: str,
-        on_report: OnReport,
+        on_event: OnReport,
         cancelled: Callable[[], bool],
+        /,
     ) -> None: ...
 
 
@@ -85,13 +87,13 @@ class RunWork:
             self._execute(claim.plan, claim.tenant, str(claim.run_id), self._report, self._must_end)
         except StageCancelledError as error:
             return self._ending or self._finisher(RunState.FAILED, error.as_dict())
-        except LeaseLostError:
+        except (LeaseLostError, DBAPIError):
             raise
         except SpinMLError as error:
             _log.error("run %s failed: %s", claim.run_id, error.code)
             return self._ending or self._finisher(RunState.FAILED, error.as_dict())
         except Exception as error:  # noqa: BLE001 - the run fails, the dispatcher goes on
-            _log.error("run %s failed: unexpected %s", claim.run_id, type(error).__name__)
+            _log.error("run %s failed: unexpected %s", claim.run_id, describe(error))
             return self._ending or self._finisher(RunState.FAILED, _internal(error))
         return self._finisher(RunState.SUCCEEDED)
 
@@ -100,14 +102,17 @@ class RunWork:
 
     def _report(self, report: StageReport) -> None:
         """Write a report; of those that only count up, at most two a second."""
-        state, at = self._reported.get(report.digest, (None, 0.0))
-        is_progress = state == report.state
+        state = StageState(report.state)
+        if state is StageState.FAILED and self._must_end():
+            state = StageState.CANCELLED
+        before, at = self._reported.get(report.digest, (None, 0.0))
+        is_progress = state is before
         if is_progress and time.monotonic() - at < REPORT_EVERY_S:
             return
-        self._reported[report.digest] = (report.state, time.monotonic())
+        self._reported[report.digest] = (state, time.monotonic())
 
         def write() -> None:
-            report_stage(self._database, self._owner, self.claim.run_id, report)
+            report_stage(self._database, self._owner, self.claim.run_id, report, state)
 
         if not is_progress:
             self._patiently(write)

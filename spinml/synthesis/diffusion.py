@@ -175,7 +175,7 @@ class Sampler:
         if repeats == 1:
             return prediction
         without, conditioned = prediction.float().chunk(2)
-        return without + self.guidance_scale * (conditioned - without)
+        return torch.lerp(without, conditioned, self.guidance_scale)
 
 
 def initial_noise(shape: tuple[int, ...], seeds: Sequence[int]) -> Tensor:

@@ -99,9 +99,8 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
         ),
         evaluation={
             "accuracy": 0.625,
-            "low": 0.5,
-            "high": 0.7,
-            "count": 8,
+            "interval_95": [0.5, 0.7],
+            "photos": 8,
             "confusion": [[3, 1], [2, 2]],
         },
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
+import onnx
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -17,34 +19,78 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from tokenizers import pre_tokenizers
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+)
+
+from spinml.config import ServerConfig
 
 RESOLUTION_PX = 64
 LATENT_CHANNELS = 4
 TEXT_WIDTH = 32
 MAX_TOKENS = 64
+EMBEDDING_WIDTH = 8
 
 
 def make_tiny_checkpoint(path: Path, *, seed: int = 0) -> Path:
     """Write the tiny checkpoint into the folder ``path`` (made if missing) and return it.
 
-    Parts: ``vae``, ``tokenizer``, ``text_encoder``, ``unet``, ``scheduler``, ``inpainting/unet``
-    and ``controlnet_canny``; no ``text_image``.
+    Parts: ``vae``, ``tokenizer``, ``text_encoder``, ``unet``, ``scheduler``, ``inpainting/unet``,
+    ``controlnet_canny`` and ``text_image``.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         tokenizer = _tokenizer(path / "tokenizer")
-        _text_encoder(tokenizer).save_pretrained(path / "text_encoder")
+        CLIPTextModel(_text_config(tokenizer)).save_pretrained(path / "text_encoder")
         _vae().save_pretrained(path / "vae")
         unet = _unet(LATENT_CHANNELS)
         unet.save_pretrained(path / "unet")
         _unet(2 * LATENT_CHANNELS + 1).save_pretrained(path / "inpainting" / "unet")
         _controlnet(unet).save_pretrained(path / "controlnet_canny")
+        _text_image(path / "text_image")
     scheduler = DPMSolverMultistepScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
     )
     scheduler.save_pretrained(path / "scheduler")
     return path
+
+
+def tiny_config(checkpoint: Path) -> ServerConfig:
+    """Settings under which every stage runs on the tiny checkpoint in about a second.
+
+    What counts as a broken object is lax, for the tiny checkpoint draws noise.
+    """
+    return ServerConfig.model_validate(
+        {
+            "checkpoint": {
+                "base": str(checkpoint),
+                "resolution_px": RESOLUTION_PX,
+                "dtype": "float32",
+            },
+            "expand": {"images_per_feature": 2, "steps": 2},
+            "finetune": {"steps": 4, "batch_size": 2, "class_images": 3},
+            "generation": {
+                "images_per_class": 4,
+                "steps": 2,
+                "batch_size": 4,
+                "shard_size": 8,
+                "min_label_probability": 0,
+                "cutout": {
+                    "weak_difference": 1,
+                    "strong_difference": 1,
+                    "ground_tolerance": 255,
+                    "min_area_share": 0,
+                    "max_area_share": 1,
+                    "max_second_share": 1,
+                    "max_border_share": 1,
+                },
+            },
+            "training": {"image_px": RESOLUTION_PX, "epochs": 2, "batch_size": 8},
+        }
+    )
 
 
 def _tokenizer(folder: Path) -> CLIPTokenizer:
@@ -59,24 +105,55 @@ def _tokenizer(folder: Path) -> CLIPTokenizer:
     return tokenizer
 
 
-def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=2 * TEXT_WIDTH,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=MAX_TOKENS,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=TEXT_WIDTH,
+        intermediate_size=2 * TEXT_WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        projection_dim=EMBEDDING_WIDTH,
+        max_position_embeddings=MAX_TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
 
 
+def _text_image(folder: Path) -> None:
+    """A text-image encoder whose image tower is a projection of the mean colour."""
+    tokenizer = _tokenizer(folder)
+    CLIPTextModelWithProjection(_text_config(tokenizer)).save_pretrained(folder)
+    projection = np.random.default_rng(0).standard_normal((3, EMBEDDING_WIDTH)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("GlobalAveragePool", ["image"], ["means"]),
+            onnx.helper.make_node("Flatten", ["means"], ["colour"]),
+            onnx.helper.make_node("MatMul", ["colour", "projection"], ["vector"]),
+            onnx.helper.make_node("LpNormalization", ["vector"], ["embedding"], axis=1, p=2),
+        ],
+        "embedder",
+        [_values("image", ["n", 3, RESOLUTION_PX, RESOLUTION_PX])],
+        [_values("embedding", ["n", EMBEDDING_WIDTH])],
+        [onnx.numpy_helper.from_array(projection, "projection")],
+    )
+    opset = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=10)
+    onnx.save_model(model, folder / "embedder.onnx")
+    description = {
+        "size_px": RESOLUTION_PX,
+        "dimensions": EMBEDDING_WIDTH,
+        "logit_scale": 10.0,
+    }
+    (folder / "text_image.json").write_text(json.dumps(description))
+
+
+def _values(name: str, shape: list[str | int]) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+
+
 def _vae() -> AutoencoderKL:
-    return AutoencoderKL(
+    vae = AutoencoderKL(
         block_out_channels=(4, 8, 8, 8),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -85,6 +162,8 @@ def _vae() -> AutoencoderKL:
         layers_per_block=1,
         sample_size=RESOLUTION_PX,
     )
+    torch.nn.init.normal_(vae.decoder.conv_out.weight, std=0.5)  # strong colours, not one grey
+    return vae
 
 
 def _unet(in_channels: int) -> UNet2DConditionModel:

@@ -1,0 +1,107 @@
+"""Utility and leakage on the simulated home: preferences × seeds, mean and spread.
+
+python jobs/evaluate_home.py --preference L0,L0 --preference L2,L0 --seeds 3
+ray job submit --working-dir . -- python jobs/evaluate_home.py --json
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import ray
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from spinml.config import load_config
+from spinml.distributed.cluster import connect
+from spinml.distributed.events import StageEvent, StageState
+from spinml.evaluation import Row, Summary, evaluate_home, summarise
+from spinml.request import PrivacyPreference
+
+People = Console(stderr=True)
+
+
+def parse_preference(text: str) -> tuple[str, str]:
+    """``"L2,L0"`` → target and background."""
+    target, _, background = text.partition(",")
+    try:
+        PrivacyPreference.model_validate({"target": target, "background": background})
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no preference, wanted such as L2,L0") from None
+    return target, background
+
+
+def main(
+    config: Annotated[Path, typer.Option(help="Server configuration.")] = Path(
+        "cluster/laptop.yaml"
+    ),
+    preference: Annotated[
+        list[str] | None, typer.Option(help="Target,background; may be given again.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 … n-1.")] = 3,
+    images_per_class: Annotated[int | None, typer.Option(min=4)] = None,
+    store: Annotated[str | None, typer.Option(help="Artifact store in place of the config's.")] = (
+        None
+    ),
+    out: Annotated[Path | None, typer.Option(help="Write the rows as JSON here, too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the table; a second call reuses every artifact that the store has."""
+    settings = load_config(config)
+    if store:
+        changed = settings.store.model_copy(update={"artifacts": store})
+        settings = settings.model_copy(update={"store": changed})
+    preferences = [parse_preference(text) for text in preference or ["L0,L0", "L2,L0"]]
+    connect()
+    try:
+        rows = evaluate_home(
+            preferences, range(seeds), settings, _tell_stage, _tell_row, images_per_class
+        )
+    finally:
+        ray.shutdown()
+    summaries = summarise(rows)
+    payload = {"rows": [asdict(r) for r in rows], "summary": [asdict(s) for s in summaries]}
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(payload, indent=2))
+    if as_json:
+        print(json.dumps(payload))
+    else:
+        Console().print(_table(summaries))
+
+
+def _tell_stage(event: StageEvent) -> None:
+    if event.state in (StageState.DONE, StageState.REUSED, StageState.FAILED):
+        People.print(f"  {event.label}: {event.state} in {event.seconds:.0f} s")
+
+
+def _tell_row(row: Row) -> None:
+    People.print(f"({row.target}, {row.background}) seed {row.seed}: {100 * row.accuracy:.1f} %")
+
+
+def _table(summaries: list[Summary]) -> Table:
+    table = Table(
+        "preference", "seeds", "accuracy, real", "synthetic", "MI target", "MI background",
+        "SIM target", "SIM background", "rejected",
+    )  # fmt: skip
+    for item in summaries:
+        cells = [
+            _percent(item, "accuracy"), _percent(item, "synthetic_accuracy"),
+            _percent(item, "mi_target"), _percent(item, "mi_background"),
+            f"{item.mean['sim_target']:.3f}", f"{item.mean['sim_background']:.3f}",
+            _percent(item, "rejected_share"),
+        ]  # fmt: skip
+        table.add_row(f"({item.target}, {item.background})", str(item.seeds), *cells)
+    return table
+
+
+def _percent(item: Summary, name: str) -> str:
+    return f"{100 * item.mean[name]:.2f} ± {100 * item.spread[name]:.2f} %"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,218 @@
+"""``spinml demo``: the main job, end to end, on the photos of the simulated home.
+
+It starts Ray and the service on this machine and plays the device through the same HTTP endpoint
+and the same classes that a real device uses.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from spinml.config import ServerConfig, load_config
+from spinml.device.client import Client
+from spinml.device.photos import Loaded, load_photos
+from spinml.device.predictor import Predictor
+from spinml.device.preview import write_preview
+from spinml.device.semantics import measure_similarity
+from spinml.device.submit import submit_recorded
+from spinml.device.watch import watch
+from spinml.errors import error_from_dict
+from spinml.privacy.leakage import Leakage, measure_leakage
+from spinml.privacy.private import SegmentedPhoto
+from spinml.privacy.sanitizer import Sanitized, sanitize
+from spinml.report.home import build_home_report
+from spinml.report.html import render_home_report
+from spinml.report.model import RunReport
+from spinml.request import BACKGROUND, TARGET, TrainingRequest, parse_request
+from spinml.service.launch import running_service
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the command line says; None takes the configuration's value."""
+
+    out: Path
+    config: Path | None = None
+    target: str = "L2"
+    background: str = "L0"
+    images_per_class: int | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """Figures and paths that the demo ends with."""
+
+    run: str
+    seconds: float
+    evaluation: dict[str, Any]
+    mi: dict[str, Any]
+    sim: dict[str, float]
+    paths: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+def home_photos() -> Path:
+    """The shipped photos of the private home of the pet task: ``references/`` and ``test/``."""
+    return Path(str(resources.files("spinml.home") / "data" / "pet"))
+
+
+def home_request(
+    *, target: str, background: str, seed: int, images_per_class: int | None = None
+) -> TrainingRequest:
+    """The pet task of Table 2 with a preference.
+
+    Raises:
+        InvalidRequestError: no such scheme, or a number out of range.
+    """
+    text = (home_photos() / "request.yaml").read_text(encoding="utf-8")
+    data = yaml.safe_load(text) | {
+        "privacy": {"target": target, "background": background},
+        "seed": seed,
+        "images_per_class": images_per_class,
+    }
+    return parse_request(data)
+
+
+def home_references(request: TrainingRequest) -> Loaded:
+    """The home's reference photos on which the bundled segmenter finds the target object.
+
+    Raises:
+        NoTargetFoundError: it is on none of them.
+    """
+    return load_photos(request, sorted((home_photos() / "references").glob("*.jpg")))
+
+
+def run_demo(settings: DemoSettings, console: Console) -> DemoResult:
+    """Preview, submit, watch, fetch, evaluate and report; everything lands in ``settings.out``.
+
+    Raises:
+        SpinMLError: whatever failed, on either side.
+    """
+    started = time.monotonic()
+    settings.out.mkdir(parents=True, exist_ok=True)
+    config = _demo_config(settings)
+    request = home_request(
+        target=settings.target,
+        background=settings.background,
+        seed=settings.seed,
+        images_per_class=settings.images_per_class,
+    )
+    photos = home_references(request).photos
+    sanitized = sanitize(request, photos)
+    leakage = measure_leakage(sanitized)
+    write_preview(sanitized, leakage, settings.out / "preview")
+    console.print(f"[bold]1[/] On the device: {len(photos)} photos sanitized as {request.privacy}")
+    console.print("[bold]2[/] Starting Ray and the service on this machine …")
+    with ExitStack() as stack:
+        service = stack.enter_context(running_service(config))
+        client = stack.enter_context(Client(service.url, service.key))
+        run = submit_recorded(client, sanitized, leakage).id
+        console.print(f"[bold]3[/] Submitted to {service.url}: run {run}")
+        final = watch(client, run, console)
+        if final.error is not None:
+            raise error_from_dict(final.error)
+        _fetch(client, run, settings.out)
+    console.print("[bold]4[/] Back on the device: measuring on private photos")
+    result = _measure(settings.out, run, photos, sanitized, leakage, started)
+    (settings.out / "result.json").write_text(json.dumps(result.as_dict(), indent=2))
+    _print(result, request, console)
+    return result
+
+
+def _demo_config(settings: DemoSettings) -> ServerConfig:
+    """The configuration with store and database inside the demo's folder, on a free port."""
+    config = load_config(settings.config or _laptop_config())
+    state = (settings.out / "server").resolve()
+    state.mkdir(parents=True, exist_ok=True)
+    changes = {
+        "store": {
+            "artifacts": f"file://{state / 'artifacts'}",
+            "database": f"sqlite:///{state / 'spinml.db'}",
+        },
+        "service": config.service.model_dump() | {"port": 0},
+    }
+    return ServerConfig.model_validate(config.model_dump() | {"preset": None} | changes)
+
+
+def _laptop_config() -> Path | None:
+    """cluster/laptop.yaml of a checkout; an installed package has the defaults."""
+    path = Path(__file__).parents[1] / "cluster" / "laptop.yaml"
+    return path if path.is_file() else None
+
+
+def _fetch(client: Client, run: str, out: Path) -> None:
+    for result, name in (
+        ("model", "model.onnx"),
+        ("embeddings", "embeddings.npz"),
+        ("report", "run.json"),
+        ("dataset", "dataset.tar"),
+    ):
+        client.fetch(run, result, out / name)
+    with tarfile.open(out / "dataset.tar") as archive:
+        archive.extractall(out / "dataset", filter="data")
+    (out / "dataset.tar").unlink()
+
+
+def _measure(
+    out: Path,
+    run: str,
+    photos: Sequence[SegmentedPhoto],
+    sanitized: Sanitized,
+    leakage: Leakage,
+    started: float,
+) -> DemoResult:
+    """Everything that only the device may know, and the report of it."""
+    evaluation = Predictor(out / "model.onnx").evaluate(home_photos() / "test")
+    sim = measure_similarity(photos, out / "embeddings.npz")
+    report = RunReport.model_validate_json((out / "run.json").read_bytes())
+    home = build_home_report(photos, sanitized, leakage, sim, evaluation)
+    (out / "report.html").write_text(render_home_report(report, home), encoding="utf-8")
+    names = {"model": "model.onnx", "report": "report.html", "dataset": "dataset",
+             "preview": "preview.html"}  # fmt: skip
+    return DemoResult(
+        run=run,
+        seconds=time.monotonic() - started,
+        evaluation=evaluation.as_dict(),
+        mi={TARGET: asdict(leakage.target), BACKGROUND: asdict(leakage.background)},
+        sim=sim,
+        paths={key: str(out / name) for key, name in names.items()},
+    )
+
+
+def _print(result: DemoResult, request: TrainingRequest, console: Console) -> None:
+    evaluation = result.evaluation
+    low, high = evaluation["interval_95"]
+    console.print(
+        f"\n[bold green]{100 * evaluation['accuracy']:.1f} %[/] of {evaluation['photos']} private "
+        f"test photos right (95 %: {100 * low:.1f}–{100 * high:.1f}; chance "
+        f"{100 / len(request.label_classes):.0f} %), in {result.seconds / 60:.1f} min"
+    )
+    table = Table("segment", "scheme", "MI histogram", "MI regional", "SIM")
+    for name in (TARGET, BACKGROUND):
+        mi = result.mi[name]
+        table.add_row(
+            name,
+            request.privacy.of(name).value,
+            f"{100 * mi['histogram']:.2f} %",
+            f"{100 * mi['regional']:.2f} %",
+            f"{result.sim[name]:.3f}",
+        )
+    console.print(table)
+    for name, path in result.paths.items():
+        console.print(f"{name:>8}  {path}", highlight=False, soft_wrap=True)

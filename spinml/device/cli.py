@@ -1,0 +1,362 @@
+"""``spinml device …``: what the owner of the camera does."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+from rich.table import Table
+
+from spinml.bundle import HoleMode
+from spinml.device.client import RESULTS, Client
+from spinml.device.ledger import Ledger
+from spinml.device.photos import load_photos
+from spinml.device.predictor import Predictor
+from spinml.device.preview import summarise, write_preview
+from spinml.device.runs import RunStatus
+from spinml.device.terminal import People, print_json, reports_errors, summary_table
+from spinml.device.watch import watch as watch_run
+from spinml.errors import AuthenticationError, InvalidRequestError, SpinMLError, error_from_dict
+from spinml.images import decode_photo
+from spinml.privacy.leakage import Leakage, measure_leakage
+from spinml.privacy.sanitizer import Sanitized, Skipped, sanitize
+from spinml.request import load_request
+
+KEY_VARIABLE = "SPINML_API_KEY"
+
+app = typer.Typer(
+    help="Preview, submit, follow, fetch, predict.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # tracebacks with locals would print private paths
+)
+
+RequestFile = Annotated[Path, typer.Argument(metavar="REQUEST.yaml", help="What is asked for.")]
+Photos = Annotated[list[Path] | None, typer.Argument(metavar="PHOTO…", help="Camera photos.")]
+Masks = Annotated[
+    list[Path] | None,
+    typer.Option("--mask", help="PNG, not black where the target object is; once for each photo."),
+]
+Hole = Annotated[
+    str, typer.Option("--hole", help="How the target's place leaves an L2 background.")
+]
+SegmenterFile = Annotated[
+    Path | None, typer.Option("--segmenter", help="YOLOv8-seg ONNX; the bundled one if not given.")
+]
+Server = Annotated[str, typer.Option("--server", envvar="SPINML_SERVER", help="Base URL.")]
+KeyFile = Annotated[
+    Path | None, typer.Option("--key-file", help=f"File with the API key; else {KEY_VARIABLE}.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+ModelFile = Annotated[Path, typer.Argument(metavar="MODEL", help="A fetched model.onnx.")]
+
+DEFAULT_SERVER = "http://127.0.0.1:8000"
+
+
+@app.command()
+@reports_errors
+def preview(
+    request: RequestFile,
+    photos: Photos = None,
+    mask: Masks = None,
+    hole: Hole = "inpaint",
+    segmenter: SegmenterFile = None,
+    out: Annotated[Path, typer.Option(help="Files to write, without ending.")] = Path("preview"),
+    as_json: AsJson = False,
+) -> None:
+    """Write a picture and a page of what would leave, and its MI. Nothing is sent."""
+    sanitized, leakage, skipped = _prepare(request, photos, mask, hole, segmenter)
+    sheet, page = write_preview(sanitized, leakage, out)
+    if as_json:
+        print_json(
+            _described(sanitized, leakage, skipped) | {"sheet": str(sheet), "page": str(page)}
+        )
+        return
+    _tell_skipped(skipped)
+    People.print(summary_table(summarise(sanitized.bundle, leakage)))
+    People.print("Nothing was sent. Look at it:")
+    typer.echo(f"{sheet}\n{page}")
+
+
+@app.command()
+@reports_errors
+def submit(
+    request: RequestFile,
+    photos: Photos = None,
+    mask: Masks = None,
+    hole: Hole = "inpaint",
+    segmenter: SegmenterFile = None,
+    server: Server = DEFAULT_SERVER,
+    key_file: KeyFile = None,
+    follow: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    new: Annotated[
+        bool, typer.Option("--new", help="Begin another run of a bundle sent before.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Send what the preference allows, and begin a run."""
+    key = _api_key(key_file)
+    sanitized, leakage, skipped = _prepare(request, photos, mask, hole, segmenter)
+    if not as_json:
+        _tell_skipped(skipped)
+        People.print(summary_table(summarise(sanitized.bundle, leakage)))
+        if not yes and sys.stdin.isatty():
+            typer.confirm(f"Send this to {server}?", abort=True, err=True)
+    with Client(server, key) as client:
+        status = _send(client, sanitized, leakage, new)
+        if not as_json:
+            People.print("the run began; its id:")
+            typer.echo(status.id)
+        if follow:
+            _follow(client, status.id, as_json)
+        elif as_json:
+            print_json(
+                _described(sanitized, leakage, skipped) | {"run": status.model_dump(mode="json")}
+            )
+
+
+@app.command()
+@reports_errors
+def status(
+    run: RunId,
+    server: Server = DEFAULT_SERVER,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how a run is."""
+    with Client(server, _api_key(key_file)) as client:
+        _show(client.status(run), as_json)
+
+
+@app.command()
+@reports_errors
+def watch(
+    run: RunId,
+    server: Server = DEFAULT_SERVER,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a run to its end; exit code 1 when it did not succeed."""
+    with Client(server, _api_key(key_file)) as client:
+        _follow(client, run, as_json)
+
+
+@app.command()
+@reports_errors
+def cancel(
+    run: RunId,
+    server: Server = DEFAULT_SERVER,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Stop a run."""
+    with Client(server, _api_key(key_file)) as client:
+        client.cancel(run)
+        _show(client.status(run), as_json)
+
+
+@app.command()
+@reports_errors
+def delete(
+    run: RunId,
+    server: Server = DEFAULT_SERVER,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Erase a run and all that came of it from the server."""
+    with Client(server, _api_key(key_file)) as client:
+        client.delete(run)
+    if as_json:
+        print_json({"deleted": run})
+    else:
+        People.print("erased")
+
+
+@app.command()
+@reports_errors
+def fetch(
+    run: RunId,
+    what: Annotated[
+        list[str] | None, typer.Option("--what", help=f"{', '.join(RESULTS)}; all if not given.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path(),
+    server: Server = DEFAULT_SERVER,
+    key_file: KeyFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Download a run's results."""
+    names = what or list(RESULTS)
+    unknown = [name for name in names if name not in RESULTS]
+    if unknown:
+        raise InvalidRequestError(
+            f"no result {', '.join(unknown)}", remedy=f"there are: {', '.join(RESULTS)}"
+        )
+    with Client(server, _api_key(key_file)) as client:
+        for name in names:
+            fetched = client.fetch(run, name, out / RESULTS[name])
+            if as_json:
+                print_json({"result": name, **asdict(fetched)})
+            else:
+                typer.echo(fetched.path)
+
+
+@app.command()
+@reports_errors
+def predict(
+    model: ModelFile,
+    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO…")],
+    as_json: AsJson = False,
+) -> None:
+    """Classify photos on the device."""
+    predictor = Predictor(model)
+    for path in photos:
+        prediction = predictor.predict([decode_photo(path)])[0]
+        if as_json:
+            print_json({"photo": str(path), **asdict(prediction)})
+        else:
+            chance = prediction.probabilities[prediction.label]
+            typer.echo(f"{path}\t{prediction.label}\t{chance:.1%}")
+
+
+@app.command()
+@reports_errors
+def evaluate(
+    model: ModelFile,
+    folder: Annotated[Path, typer.Argument(metavar="LABELLED_DIR")],
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on labelled photos: one sub-folder for each class."""
+    evaluation = Predictor(model).evaluate(folder)
+    figures = evaluation.as_dict()
+    if as_json:
+        print_json(figures)
+        return
+    low, high = figures["interval_95"]
+    typer.echo(
+        f"accuracy {evaluation.accuracy:.1%} "
+        f"(95 % interval {low:.1%} to {high:.1%}, {evaluation.photos} photos)"
+    )
+    table = Table("true \\ predicted", *evaluation.classes, title="Confusion")
+    for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
+        table.add_row(name, *(str(count) for count in row))
+    People.print(table)
+
+
+@app.command()
+@reports_errors
+def ledger(
+    verify: Annotated[bool, typer.Option("--verify", help="Check the whole chain.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was shared with whom and when."""
+    book = Ledger()
+    head = book.verify() if verify else None
+    entries = book.entries()
+    if as_json:
+        print_json(
+            {
+                "entries": [entry.model_dump(mode="json") for entry in entries],
+                "verified": verify,
+                "head": head,
+            }
+        )
+        return
+    table = Table("when (UTC)", "state", "server", "run", "bundle", "shared")
+    for entry in entries:
+        shared = ", ".join(f"{s.name} {s.scheme}: {s.images} image(s)" for s in entry.segments)
+        when = f"{entry.when:%Y-%m-%d %H:%M:%S}"
+        table.add_row(when, entry.state, entry.server, entry.run, entry.bundle[:12], shared)
+    People.print(table)
+    if head is not None:
+        typer.echo(f"the chain is whole: {len(entries)} entries, last hash {head}")
+
+
+def _prepare(
+    request_file: Path,
+    photos: list[Path] | None,
+    masks: list[Path] | None,
+    hole: str,
+    segmenter: Path | None,
+) -> tuple[Sanitized, Leakage, list[Skipped]]:
+    """Read, segment, sanitize and measure; the photos left out by their place in ``photos``."""
+    if hole not in get_args(HoleMode):
+        raise InvalidRequestError(
+            f"no hole mode {hole!r}", remedy=f"choose one of: {', '.join(get_args(HoleMode))}"
+        )
+    mode: HoleMode = hole  # type: ignore[assignment]  # checked above
+    request = load_request(request_file)
+    loaded = load_photos(request, photos or [], masks=masks or [], segmenter=segmenter)
+    sanitized = sanitize(request, loaded.photos, hole=mode)
+    unfit = [Skipped(loaded.sources[item.index], item.reason) for item in sanitized.skipped]
+    skipped = sorted([*loaded.skipped, *unfit], key=lambda item: item.index)
+    return sanitized, measure_leakage(sanitized), skipped
+
+
+def _send(client: Client, sanitized: Sanitized, leakage: Leakage, new: bool) -> RunStatus:
+    """Send the bundle between two entries of the ledger."""
+    bundle, book = sanitized.bundle, Ledger()
+    suffix = f"-{secrets.token_hex(8)}" if new else ""
+    book.sending(client.server, bundle, leakage.as_dict())
+    try:
+        status = client.submit(bundle, idempotency_key=bundle.digest + suffix)
+    except SpinMLError as error:
+        book.failed(client.server, bundle, error.code)
+        raise
+    book.accepted(client.server, bundle, status.id)
+    return status
+
+
+def _follow(client: Client, run: str, as_json: bool) -> None:
+    tell = (lambda event: print_json(event.model_dump(mode="json"))) if as_json else None
+    ended = watch_run(client, run, People, tell)
+    _show(ended, as_json)
+    if ended.state != "succeeded":
+        raise typer.Exit(1)
+
+
+def _show(status: RunStatus, as_json: bool) -> None:
+    if as_json:
+        print_json(status.model_dump(mode="json"))
+        return
+    typer.echo(f"{status.id}\t{status.state}")
+    for stage in status.stages:
+        People.print(f"  {stage.label}: {stage.state} {stage.done}/{stage.total} {stage.unit}")
+    if status.error:
+        People.print(f"[bold red]error[/] {error_from_dict(status.error)}")
+
+
+def _described(sanitized: Sanitized, leakage: Leakage, skipped: list[Skipped]) -> dict[str, Any]:
+    return {
+        "segments": [asdict(item) for item in summarise(sanitized.bundle, leakage)],
+        "bundle": sanitized.bundle.digest,
+        "mi": leakage.as_dict(),
+        "skipped": [{"photo": item.index + 1, "reason": item.reason} for item in skipped],
+    }
+
+
+def _tell_skipped(skipped: list[Skipped]) -> None:
+    for item in skipped:
+        People.print(f"[yellow]photo {item.index + 1} is left out:[/] {item.reason}")
+
+
+def _api_key(key_file: Path | None) -> str:
+    """The key from its file or from the environment; never from the command line.
+
+    Raises:
+        AuthenticationError: there is none.
+    """
+    try:
+        key = key_file.read_text().strip() if key_file else os.environ.get(KEY_VARIABLE, "")
+    except (OSError, UnicodeDecodeError) as error:
+        raise AuthenticationError(f"the key file cannot be read: {type(error).__name__}") from None
+    if not key:
+        raise AuthenticationError(
+            "there is no API key", remedy=f"set {KEY_VARIABLE}, or give --key-file"
+        )
+    return key

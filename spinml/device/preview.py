@@ -1,0 +1,203 @@
+"""The preview: what would leave the device beside what stays, as one picture and as one page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from spinml.bundle import SanitizedBundle
+from spinml.images import Photo, encode_png
+from spinml.privacy.leakage import Leakage, MutualInformation
+from spinml.privacy.sanitizer import PhotoView, Sanitized
+from spinml.request import BACKGROUND, TARGET, Scheme
+
+TILE_PX = 240
+_GAP = 20
+_HEADER = 96
+_CAPTION = 58
+_COLUMNS = 3
+_INK, _FAINT, _PAPER, _CARD = (28, 32, 38), (110, 118, 128), (246, 244, 240), (255, 255, 255)
+_STAYS, _LEAVES = (46, 125, 90), (190, 90, 40)
+_CHECKER = (232, 220)
+"""Grey levels of the pattern that shows through where an image is transparent."""
+
+_SCHEME_WORDS = {
+    Scheme.L0: "the word alone",
+    Scheme.L1: "a feature map",
+    Scheme.L2: "its pixels",
+}
+
+
+@dataclass(frozen=True)
+class SegmentSummary:
+    """What of one segment would leave, in figures."""
+
+    name: str
+    text: str
+    scheme: str
+    what: str
+    images: int
+    bytes: int
+    mi: MutualInformation
+
+
+def summarise(bundle: SanitizedBundle, leakage: Leakage) -> list[SegmentSummary]:
+    """One line a segment, target object first."""
+    shares = {TARGET: leakage.target, BACKGROUND: leakage.background}
+    return [
+        SegmentSummary(
+            segment.name,
+            segment.text,
+            segment.scheme,
+            f"{_SCHEME_WORDS[segment.scheme]} ({segment.feature})"
+            if segment.feature
+            else _SCHEME_WORDS[segment.scheme],
+            len(segment.images),
+            sum(len(image) for image in segment.images),
+            shares[segment.name],
+        )
+        for segment in bundle.segments
+    ]
+
+
+def render_sheet(sanitized: Sanitized, leakage: Leakage) -> Photo:
+    """The preview as one picture ``(H, W, 3)``: a row a photo; camera, target, background."""
+    width = _COLUMNS * (TILE_PX + _GAP) + _GAP
+    row_px = TILE_PX + _CAPTION + _GAP
+    sheet = Image.new("RGB", (width, _HEADER + len(sanitized.views) * row_px + _GAP), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_GAP, 18), "What would leave this device", _INK, _font(26))
+    preference = sanitized.bundle.request.privacy
+    line = f"target object {preference.target}, background {preference.background}"
+    draw.text((_GAP, 56), f"{line}: nothing has been sent", _FAINT, _font(15))
+    for row, (view, measured) in enumerate(zip(sanitized.views, leakage.photos, strict=True)):
+        _draw_row(sheet, draw, _HEADER + row * row_px, view, measured, sanitized.bundle)
+    return np.asarray(sheet, np.uint8)
+
+
+def render_page(sanitized: Sanitized, leakage: Leakage) -> str:
+    """The preview as one HTML page that holds its images and loads nothing."""
+    rows = [
+        {
+            "outline": _data_uri(_outlined(view)),
+            "segments": {
+                name: {"image": None if image is None else _data_uri(image), "mi": measured[name]}
+                for name, image in view.images.items()
+            },
+        }
+        for view, measured in zip(sanitized.views, leakage.photos, strict=True)
+    ]
+    return str(
+        _page().render(
+            request=sanitized.bundle.request,
+            summary=summarise(sanitized.bundle, leakage),
+            rows=rows,
+            skipped=sanitized.skipped,
+        )
+    )
+
+
+def write_preview(sanitized: Sanitized, leakage: Leakage, stem: Path) -> tuple[Path, Path]:
+    """Write ``stem``.png and ``stem``.html; their paths."""
+    sheet, page = stem.with_suffix(".png"), stem.with_suffix(".html")
+    sheet.write_bytes(encode_png(render_sheet(sanitized, leakage)))
+    page.write_text(render_page(sanitized, leakage), encoding="utf-8")
+    return sheet, page
+
+
+def _draw_row(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    top: int,
+    view: PhotoView,
+    measured: dict[str, MutualInformation],
+    bundle: SanitizedBundle,
+) -> None:
+    _draw_tile(sheet, draw, (_GAP, top), _outlined(view))
+    caption = (_GAP + 8, top + TILE_PX + 8)
+    draw.text(caption, f"photo {view.index + 1}: stays here", _STAYS, _font(15))
+    for column, name in enumerate((TARGET, BACKGROUND), start=1):
+        left, segment = _GAP + column * (TILE_PX + _GAP), bundle.segment(name)
+        image = view.images[name]
+        if image is None:
+            _draw_words(draw, (left, top), segment.text)
+        else:
+            _draw_tile(sheet, draw, (left, top), image)
+        below = top + TILE_PX + 8
+        draw.text((left + 8, below), f"{name} at {segment.scheme}", _LEAVES, _font(15))
+        share = measured[name].histogram
+        draw.text((left + 8, below + 22), f"MI {share:.1%}", _FAINT, _font(13))
+        bar = (left + 80, below + 26, left + TILE_PX - 8, below + 35)
+        draw.rounded_rectangle(bar, 4, (226, 222, 214))
+        if share > 0:
+            end = bar[0] + max(4, round(share * (bar[2] - bar[0])))
+            draw.rounded_rectangle((bar[0], bar[1], end, bar[3]), 4, _LEAVES)
+
+
+def _draw_tile(
+    sheet: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    at: tuple[int, int],
+    image: npt.NDArray[np.uint8],
+) -> None:
+    """``image`` fitted into a card; what is transparent shows a checkered ground."""
+    draw.rounded_rectangle((*at, at[0] + TILE_PX, at[1] + TILE_PX), 10, _CARD)
+    scale = (TILE_PX - 12) / max(image.shape[:2])
+    width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+    # Pillow resamples colours premultiplied, so that nothing dark bleeds from what is transparent.
+    shown = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
+    left, top = at[0] + (TILE_PX - width) // 2, at[1] + (TILE_PX - height) // 2
+    if shown.mode == "RGBA":
+        cells = np.add.outer(np.arange(height) // 8, np.arange(width) // 8) % 2
+        ground = np.where(cells, np.uint8(_CHECKER[0]), np.uint8(_CHECKER[1]))
+        sheet.paste(Image.fromarray(ground).convert("RGB"), (left, top))
+        sheet.paste(shown, (left, top), shown)
+    else:
+        sheet.paste(shown.convert("RGB"), (left, top))
+
+
+def _draw_words(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str) -> None:
+    draw.rounded_rectangle((*at, at[0] + TILE_PX, at[1] + TILE_PX), 10, _CARD)
+    size = max(11, min(30, int((TILE_PX - 40) / (0.6 * max(len(text), 1)))))
+    centre = (at[0] + TILE_PX / 2, at[1] + TILE_PX / 2)
+    draw.text(centre, f"“{text}”", _INK, _font(size), anchor="mm")
+
+
+def _outlined(view: PhotoView) -> Photo:
+    """The photo with the target object's outline drawn on it."""
+    contours: Sequence[Any]
+    contours, _ = cv2.findContours(
+        view.target_mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    thickness = max(1, round(max(view.photo.size) / 200))
+    drawn = cv2.drawContours(view.photo.pixels.copy(), contours, -1, (255, 196, 60), thickness)
+    return np.asarray(drawn, np.uint8)
+
+
+def _data_uri(image: npt.NDArray[np.uint8]) -> str:
+    return "data:image/png;base64," + base64.b64encode(encode_png(image)).decode()
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+@cache
+def _page() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("spinml.device"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("preview.html")

@@ -1,0 +1,55 @@
+"""SIM at home (eq. 2): private segments against the embeddings that the server sent down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from spinml.errors import ModelFileError
+from spinml.privacy.private import SegmentedPhoto
+from spinml.privacy.sanitizer import private_segments
+from spinml.privacy.similarity import OnnxEmbedder, similarity
+from spinml.request import BACKGROUND, TARGET
+
+
+def bundled_embedder() -> Path:
+    """The image embedder that the package carries; the server's default is the same file.
+
+    Raises:
+        ModelFileError: this installation has none.
+    """
+    folder = resources.files("spinml.home") / "checkpoint" / "text_image"
+    path = Path(str(folder / "embedder.onnx"))
+    if not path.is_file():
+        raise ModelFileError(
+            "this installation carries no embedder", remedy="give one with --embedder"
+        )
+    return path
+
+
+def measure_similarity(
+    photos: Sequence[SegmentedPhoto], embeddings: Path, embedder: Path | None = None
+) -> dict[str, float]:
+    """SIM of each segment.
+
+    Args:
+        embeddings: the NPZ of a run, with ``target`` ``(n, d)`` and ``background`` ``(m, d)``.
+        embedder: the ONNX embedder that the run used; None takes the bundled one.
+
+    Raises:
+        ModelFileError: no embedder, or the file holds no such embeddings.
+    """
+    embed = OnnxEmbedder(embedder or bundled_embedder())
+    private = private_segments(photos)
+    try:
+        with np.load(embeddings, allow_pickle=False) as file:
+            synthetic = {name: file[name] for name in (TARGET, BACKGROUND)}
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelFileError(
+            f"the embeddings cannot be read: {type(error).__name__}",
+            remedy="fetch them again: spinml device fetch RUN",
+        ) from None
+    return {name: similarity(embed(private[name]), synthetic[name]) for name in private}

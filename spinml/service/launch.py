@@ -1,0 +1,137 @@
+"""Starting and stopping the service on this machine, or on a cluster that is there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import platformdirs
+import ray
+from ray import serve
+from ray.serve.config import HTTPOptions
+
+from spinml.config import ServerConfig
+from spinml.distributed.cluster import connect
+from spinml.service.database import Database
+from spinml.service.keys import create_key, create_tenant, list_keys, list_tenants
+from spinml.service.serve import EXECUTE_ON_RAY, application
+from spinml.service.state import ServiceState
+
+DEFAULT_TENANT = "default"
+APPLICATION = "spinml"
+
+
+class RunningService(NamedTuple):
+    """Where the service answers, and with which key."""
+
+    url: str
+    key: str
+
+
+def key_file() -> Path:
+    """Where this machine's own key lies: ``$SPINML_HOME/api_key``, or the user's data folder."""
+    home = os.environ.get("SPINML_HOME")
+    return (Path(home) if home else platformdirs.user_data_path("spinml")) / "api_key"
+
+
+@contextmanager
+def running_service(
+    config: ServerConfig,
+    *,
+    address: str | None = None,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    execute: str = EXECUTE_ON_RAY,
+) -> Iterator[RunningService]:
+    """Deploy the service, yield where it is, take it down again.
+
+    Connects to Ray unless this process is connected, and then ends that connection, too.
+
+    Args:
+        address: of a Ray cluster; None starts one on this machine.
+        num_cpus, num_gpus: of the cluster on this machine.
+        execute: import path of what makes the dispatcher's executor.
+
+    Raises:
+        SpinMLError: the cluster, database, store or checkpoint is not there.
+    """
+    key = own_key(ServiceState.from_config(config).database)
+    port = config.service.port or _free_port()
+    is_ours = not ray.is_initialized()
+    if is_ours:
+        connect(address, num_cpus=num_cpus, num_gpus=num_gpus)
+    try:
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options=HTTPOptions(host=config.service.host, port=port),
+        )
+        serve.run(application(config, execute), name=APPLICATION, route_prefix="/")
+        yield RunningService(f"http://{config.service.host}:{port}", key)
+    finally:
+        if address is None:
+            serve.shutdown()
+        else:  # others may serve there, too
+            serve.delete(APPLICATION)
+        if is_ours:
+            ray.shutdown()
+
+
+def serve_forever(
+    config: ServerConfig,
+    *,
+    address: str | None = None,
+    num_cpus: int | None = None,
+    num_gpus: int | None = None,
+    announce: Callable[[RunningService], None] = lambda service: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; stages under way are left to the next start.
+
+    Args:
+        announce: told when the service answers.
+
+    Raises:
+        SpinMLError: see :func:`running_service`.
+    """
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    with running_service(config, address=address, num_cpus=num_cpus, num_gpus=num_gpus) as service:
+        announce(service)
+        ended.wait()
+
+
+def own_key(database: Database) -> str:
+    """The key of this machine's own tenant, from its file; made at the first start."""
+    path = key_file()
+    if DEFAULT_TENANT not in {tenant.id for tenant in list_tenants(database)}:
+        create_tenant(database, DEFAULT_TENANT)
+    if path.exists():
+        key = path.read_text(encoding="ascii").strip()
+        usable = {row.id for row in list_keys(database, DEFAULT_TENANT) if row.revoked_at is None}
+        if key.split("_")[1:2] and key.split("_")[1] in usable:
+            return key
+    key = create_key(database, DEFAULT_TENANT, label="this machine")
+    _write_private(path, key)
+    return key
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that nobody else may read, not even for a moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    mode = stat.S_IRUSR | stat.S_IWUSR
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+        file.write(text + "\n")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

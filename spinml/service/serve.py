@@ -1,0 +1,112 @@
+"""The service on Ray Serve: an ingress that answers, and a dispatcher that Serve keeps alive.
+
+``serve run spinml.service.serve:build config=cluster/laptop.yaml`` or a RayService's
+``import_path`` start it on a cluster; :mod:`spinml.service.launch` does on a laptop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict
+from ray import serve
+from starlette.types import ASGIApp
+
+from spinml.config import ServerConfig, load_config
+from spinml.distributed.executor import Executor
+from spinml.distributed.operations import load
+from spinml.pipeline.artifacts import ArtifactStore
+from spinml.service.app import create_app
+from spinml.service.dispatcher import Dispatcher
+from spinml.service.state import ServiceState, open_database, open_store
+from spinml.service.work import Execute
+
+ExecuteFactory = Callable[[ServerConfig, ArtifactStore], Execute]
+EXECUTE_ON_RAY = "spinml.service.serve:execute_on_ray"
+_NO_CORE = {"num_cpus": 0}
+"""Replicas wait for others most of the time: the cores are the stages'."""
+
+
+class ServeArgs(BaseModel):
+    """Arguments of :func:`build`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    config: Path | None = None
+    """A configuration file that every node can read; None takes the defaults."""
+    execute: str = EXECUTE_ON_RAY
+    """Import path of an :data:`ExecuteFactory`."""
+
+
+def build(args: ServeArgs) -> serve.Application:
+    """The Serve application of a configuration file.
+
+    Raises:
+        ConfigError: the file cannot be read or is not valid.
+    """
+    return application(load_config(args.config), args.execute)
+
+
+def application(config: ServerConfig, execute: str = EXECUTE_ON_RAY) -> serve.Application:
+    """The Serve application of a configuration."""
+    # mypy does not see that the decorators below make Deployments of the classes.
+    dispatcher = cast(serve.Deployment, DispatcherDeployment).bind(config, execute)
+    ingress = cast(serve.Deployment, Ingress).options(num_replicas=config.service.replicas)
+    return cast(serve.Application, ingress.bind(config, dispatcher))
+
+
+def execute_on_ray(config: ServerConfig, store: ArtifactStore) -> Execute:
+    """Stages on the cluster's actors."""
+    return Executor(config, store).run
+
+
+@serve.deployment(
+    name="ingress",
+    max_ongoing_requests=1000,
+    ray_actor_options=_NO_CORE,
+    logging_config={"enable_access_log": False},
+)
+@serve.ingress()
+class Ingress:
+    """Answers HTTP. It holds the dispatcher's handle only so that both are deployed together."""
+
+    def __init__(self, config: ServerConfig, dispatcher: Any) -> None:
+        self._config = config
+        self._dispatcher = dispatcher
+
+    def __serve_build_asgi_app__(self) -> ASGIApp:
+        return create_app(ServiceState.from_config(self._config))
+
+
+@serve.deployment(
+    name="dispatcher",
+    ray_actor_options=_NO_CORE,
+    health_check_period_s=5,
+    graceful_shutdown_timeout_s=20,
+)
+class DispatcherDeployment:
+    """Carries out runs. A replica that dies is started anew, and adopts what it had begun."""
+
+    def __init__(self, config: ServerConfig, execute: str) -> None:
+        store = open_store(config)
+        factory: ExecuteFactory = load(execute)
+        self._dispatcher = Dispatcher(
+            open_database(config),
+            store,
+            factory(config, store),
+            max_concurrent_runs=config.service.max_concurrent_runs,
+        )
+        self._dispatcher.start()
+
+    def check_health(self) -> None:
+        """Serve asks this, and replaces a replica that raises."""
+        if not self._dispatcher.is_alive:
+            raise RuntimeError("the dispatcher's loop has ended")
+
+    def __del__(self) -> None:
+        """Serve calls this when it shuts a replica down."""
+        dispatcher = getattr(self, "_dispatcher", None)
+        if dispatcher is not None:
+            dispatcher.stop(timeout_s=10)

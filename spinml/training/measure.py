@@ -1,0 +1,106 @@
+"""What the device and the report need of a finished run: embeddings, figures, samples (§3.4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from spinml.images import GROUND, Mask, Photo, cut_out, encode_png, on_plain_ground
+from spinml.synthesis.dataset import ShardDataset, decode_image, decode_mask
+from spinml.training.data import load_images, stratified_split
+from spinml.training.embedders import Embedder
+from spinml.training.evaluate import Evaluation, evaluate
+from spinml.training.model import load_classifier
+
+SAMPLES_A_CLASS = 8
+EMBEDDINGS_FILE, FIGURES_FILE, SAMPLES = "embeddings.npz", "figures.json", "samples"
+
+
+@dataclass(frozen=True)
+class Segments:
+    """A synthetic image's two segments, RGB: the object on plain ground, and the rest."""
+
+    target: Photo
+    background: Photo
+
+
+def split_segments(image: Photo, mask: Mask) -> Segments:
+    """The segments as the device's: SIM compares like with like.
+
+    The target is the square cut-out on plain ground, at the image's size; the background is the
+    image with the object's pixels at the plain ground's grey.
+    """
+    target = on_plain_ground(cut_out(image, mask, image.shape[0]))
+    return Segments(target, np.where(mask[..., None], np.uint8(GROUND), image))
+
+
+def embed_dataset(
+    dataset: ShardDataset, embedder: Embedder, at_most: int
+) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.float32]]]:
+    """Embeddings ``(n, d)`` of the synthetic targets and of the synthetic backgrounds.
+
+    Args:
+        at_most: images embedded, spread evenly over the dataset.
+    """
+    chosen = np.linspace(0, len(dataset) - 1, min(at_most, len(dataset))).round().astype(int)
+    segments = []
+    for index in chosen:
+        row = dataset.row(int(index), ("image", "mask"))
+        segments.append(split_segments(decode_image(row["image"]), decode_mask(row["mask"])))
+    return embedder([one.target for one in segments]), embedder(
+        [one.background for one in segments]
+    )
+
+
+def validate(dataset: ShardDataset, model_folder: Path) -> Evaluation:
+    """The stored model on the validation images of its own split."""
+    classifier, description = load_classifier(model_folder)
+    images = load_images(dataset, description.image_px)
+    _, held = stratified_split(
+        images.labels.tolist(), description.validation_share, description.seed
+    )
+    return evaluate(classifier, images.select(held), torch.device("cpu"))
+
+
+def write_samples(dataset: ShardDataset, out: Path) -> list[dict[str, str]]:
+    """The first ``SAMPLES_A_CLASS`` images of each class as PNG; file and label of each."""
+    (out / SAMPLES).mkdir()
+    samples = []
+    for number, (label, image) in enumerate(_first_of_each(dataset)):
+        file = f"{SAMPLES}/{number:03d}.png"
+        (out / file).write_bytes(encode_png(image))
+        samples.append({"file": file, "label": label})
+    return samples
+
+
+def _first_of_each(dataset: ShardDataset) -> Iterable[tuple[str, Photo]]:
+    """Labelled images, class by class."""
+    labels = dataset.labels()
+    for label, name in enumerate(dataset.classes):
+        members = [index for index, other in enumerate(labels) if other == label]
+        for index in members[:SAMPLES_A_CLASS]:
+            yield name, dataset[index][0]
+
+
+def collect_figures(
+    dataset_folder: Path, model_folder: Path, validation: Evaluation, samples: Sequence[Any]
+) -> dict[str, Any]:
+    """Everything the report plots, JSON-able."""
+    history = json.loads((model_folder / "history.json").read_text())
+    return {
+        "dataset": json.loads((dataset_folder / "dataset.json").read_text()),
+        "history": history["epochs"],
+        "best_epoch": history["best_epoch"],
+        "validation": {
+            "accuracy": validation.accuracy,
+            "loss": validation.loss,
+            "confusion": validation.confusion,
+        },
+        "samples": list(samples),
+    }

@@ -1,0 +1,93 @@
+"""The last stages of a run: TRAIN (in this process), EXPORT and MEASURE."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spinml.config import MeasureConfig, TrainingConfig
+from spinml.pipeline.stages import StageContext
+from spinml.synthesis.dataset import ShardDataset
+from spinml.training.classifier import Hooks, Trained, fit
+from spinml.training.data import load_images
+from spinml.training.embedders import load_embedder
+from spinml.training.export import check_onnx, export_onnx
+from spinml.training.measure import (
+    EMBEDDINGS_FILE,
+    FIGURES_FILE,
+    collect_figures,
+    embed_dataset,
+    validate,
+    write_samples,
+)
+from spinml.training.model import load_classifier, save_classifier
+
+ONNX_FILE, HISTORY_FILE = "model.onnx", "history.json"
+_CHECKED_IMAGES = 16
+
+
+def run_train_local(context: StageContext) -> dict[str, Any]:
+    """TRAIN in this process: "dataset" → the files of :func:`save_trained`."""
+    settings = TrainingConfig.model_validate(context.params["settings"])
+    dataset = ShardDataset(context.inputs["dataset"])
+    began = time.monotonic()
+    trained = fit(dataset, settings, context.params["seed"], Hooks(progress=context.progress))
+    figures = save_trained(trained, context.out)
+    seconds = time.monotonic() - began
+    return figures | {"images_per_s": round(len(dataset) * settings.epochs / seconds, 2)}
+
+
+def save_trained(trained: Trained, out: Path) -> dict[str, Any]:
+    """Write ``model.safetensors``, ``model.json`` and ``history.json``; the stage's figures."""
+    save_classifier(out, trained.state, trained.description)
+    epochs = [epoch.as_dict() for epoch in trained.history]
+    history = {"epochs": epochs, "best_epoch": trained.best_epoch}
+    (out / HISTORY_FILE).write_text(json.dumps(history, indent=2))
+    return {
+        "epochs": len(epochs),
+        "best_epoch": trained.best_epoch,
+        "validation_accuracy": trained.best.validation_accuracy,
+    }
+
+
+def run_export(context: StageContext) -> dict[str, Any]:
+    """EXPORT: "model" → ``model.onnx``, checked against torch on images of "dataset".
+
+    Raises:
+        StageError: the file and torch disagree.
+    """
+    classifier, description = load_classifier(context.inputs["model"])
+    path = context.out / ONNX_FILE
+    export_onnx(classifier, description, path)
+    images = load_images(ShardDataset(context.inputs["dataset"]), description.image_px)
+    pixels = images.pixels[:_CHECKED_IMAGES].permute(0, 2, 3, 1).contiguous().numpy()
+    difference = check_onnx(path, classifier, pixels)
+    return {"bytes": path.stat().st_size, "largest_difference": difference}
+
+
+def run_measure(context: StageContext) -> dict[str, Any]:
+    """MEASURE (§3.4): "dataset" and "model" → embeddings, figures and samples.
+
+    ``embeddings.npz`` holds ``targets`` and ``backgrounds``, each ``(n, d)``; ``figures.json`` is
+    as :func:`spinml.training.measure.collect_figures` says; ``samples/`` holds PNGs.
+    """
+    settings = MeasureConfig.model_validate(context.params["settings"])
+    dataset = ShardDataset(context.inputs["dataset"])
+    embedder = load_embedder(context.config)
+    context.progress(0, 3, "parts")
+    targets, backgrounds = embed_dataset(dataset, embedder, settings.max_embeddings)
+    np.savez(context.out / EMBEDDINGS_FILE, targets=targets, backgrounds=backgrounds)
+    context.progress(1, 3, "parts")
+    validation = validate(dataset, context.inputs["model"])
+    context.progress(2, 3, "parts")
+    samples = write_samples(dataset, context.out)
+    figures = collect_figures(
+        context.inputs["dataset"], context.inputs["model"], validation, samples
+    ) | {"embedder": settings.embedder}
+    (context.out / FIGURES_FILE).write_text(json.dumps(figures, indent=2))
+    context.progress(3, 3, "parts")
+    return {"embeddings": len(targets), "validation_accuracy": validation.accuracy}

@@ -1,0 +1,91 @@
+"""Small real stages: they write files, count how often they ran, and can wait, die or fail.
+
+Each execution leaves a file ``<stage parameter "name">.<uuid>`` in the folder named by the stage
+parameter ``journal``, so that a test counts executions across processes and crashes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from spinml.config import ServerConfig
+from spinml.distributed.generation import Shard
+from spinml.distributed.train import TrainHooks
+from spinml.errors import GenerationError
+from spinml.pipeline.stages import Progress, Stage, StageContext
+
+
+def journal(params: Mapping[str, Any], name: str, **facts: Any) -> None:
+    """Note one execution."""
+    facts |= {"pid": os.getpid(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "at": time.time()}
+    facts |= {"threads": os.environ.get("OMP_NUM_THREADS")}
+    path = Path(params["journal"]) / f"{name}.{uuid.uuid4().hex}"
+    path.with_suffix(".part").write_text(json.dumps(facts))
+    path.with_suffix(".part").rename(path)
+
+
+def write(context: StageContext) -> dict[str, Any]:
+    """Write the parameters and the names of the inputs; ``wait_s`` passes in steps of 0.05 s."""
+    params = context.params
+    journal(params, params["name"])
+    began, wait_s = time.monotonic(), float(params.get("wait_s", 0))
+    while (passed := time.monotonic() - began) < wait_s:
+        time.sleep(0.05)
+        context.progress(int(100 * passed / wait_s), 100, "percent")
+    if params.get("raises"):
+        raise GenerationError("4 of 4 objects broken", remedy="draw better", details={"n": 4})
+    if params.get("divides"):
+        return {"never": 1 / 0}
+    given = {role: (path / "out.json").read_text() for role, path in context.inputs.items()}
+    (context.out / "out.json").write_text(json.dumps({"name": params["name"], "given": given}))
+    journal(params, f"{params['name']}-ended")
+    return {"inputs": len(given)}
+
+
+class TextShards:
+    """A ShardSource that writes text."""
+
+    def __init__(self, config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> None:
+        self.params = stage.params
+
+    @staticmethod
+    def plan(params: Mapping[str, Any]) -> Sequence[Shard]:
+        return [Shard(f"shard-{index:05d}.txt", 4) for index in range(params["shards"])]
+
+    def draw(self, index: int, path: Path, progress: Progress) -> None:
+        for image in range(4):
+            time.sleep(float(self.params["wait_s"]) / 4)
+            progress(image + 1, 4, "images")
+        if self.params.get("raises"):
+            raise GenerationError("4 of 4 objects broken", remedy="draw better")
+        path.write_text(f"shard {index}")
+        journal(self.params, f"shard-{index}")
+
+    @staticmethod
+    def finish(folder: Path, stage: Stage) -> dict[str, Any]:
+        names = sorted(path.name for path in folder.iterdir())
+        (folder / "card.txt").write_text("\n".join(names))
+        return {"shards": len(names)}
+
+
+def train_loop(context: StageContext, hooks: TrainHooks) -> dict[str, Any]:
+    """A WorkerLoop that counts to ``epochs``, resuming after a death at ``dies_at``."""
+    with hooks.resume_from() as folder:
+        first = int((folder / "epoch").read_text()) + 1 if folder else 0
+    for epoch in range(first, context.params["epochs"]):
+        journal(context.params, f"epoch-{epoch}", world=hooks.world_size)
+        if epoch == context.params.get("dies_at") and first == 0:
+            os._exit(1)
+        checkpoint = context.out / "checkpoint"
+        checkpoint.mkdir(exist_ok=True)
+        (checkpoint / "epoch").write_text(str(epoch))
+        hooks.report({"epoch": epoch}, checkpoint)
+        context.progress(epoch + 1, context.params["epochs"], "epochs")
+    (context.out / "model.txt").write_text("trained")
+    return {"epochs": context.params["epochs"]}

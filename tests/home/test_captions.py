@@ -1,0 +1,57 @@
+"""Captions say what the scene's words say, in a handful of templates."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from spinml.home.captions import (
+    IDENTITIES,
+    SceneWords,
+    object_caption,
+    room_caption,
+    scene_caption,
+    words_of,
+)
+from spinml.home.worlds import PublicWorld
+
+WORDS = SceneWords("bedroom", "blue", "wooden", "brown and white", "zarn")
+
+
+def test_object_captions_are_the_templates_and_no_more() -> None:
+    rng = np.random.default_rng(0)
+    said = {object_caption(WORDS, "sitting", rng) for _ in range(400)}
+    dogs = ("a dog", "a brown and white dog", "a zarn dog", "a zarn brown and white dog")
+    assert said == {f"{d}{s}, plain background" for d in dogs for s in ("", " is sitting")}
+
+
+def test_an_object_without_a_label_has_no_status() -> None:
+    rng = np.random.default_rng(0)
+    assert all(" is " not in object_caption(WORDS, None, rng) for _ in range(50))
+
+
+def test_room_captions() -> None:
+    rng = np.random.default_rng(1)
+    said = {room_caption(WORDS, rng) for _ in range(200)}
+    assert "a bedroom" in said
+    assert "a bedroom with blue walls" in said
+    assert "a zarn bedroom with blue walls and a wooden floor" in said
+    assert len(said) == 6
+
+
+def test_scene_captions_and_articles() -> None:
+    rng = np.random.default_rng(2)
+    office = SceneWords("office", "red", "grey", "black", "oshel")
+    said = {scene_caption(office, "eating", rng) for _ in range(300)}
+    assert "a dog is eating in an office" in said
+    assert "an oshel dog is eating in an office with red walls" in said
+
+
+def test_the_same_generator_gives_the_same_caption() -> None:
+    one = scene_caption(WORDS, "playing", np.random.default_rng(9))
+    assert one == scene_caption(WORDS, "playing", np.random.default_rng(9))
+
+
+def test_words_survive_json_and_identities_are_distinct() -> None:
+    words = words_of(PublicWorld(1).sample(3))
+    assert SceneWords.from_json(words.to_json()) == words
+    assert len(set(IDENTITIES)) == len(IDENTITIES) == 64

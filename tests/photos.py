@@ -1,0 +1,53 @@
+"""Real photos, masks and requests that the device's tests share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import skimage.data
+
+from spinml.images import Mask, Photo
+from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
+from spinml.request import TrainingRequest, parse_request
+
+
+def request_of(target: str = "L2", background: str = "L0", **more: Any) -> TrainingRequest:
+    return parse_request(
+        {
+            "target_object": "cat",
+            "background": "living room",
+            "training_objective": "what is my cat doing",
+            "label_classes": ["eating", "sleeping"],
+            "privacy": {"target": target, "background": background},
+            **more,
+        }
+    )
+
+
+def cat() -> Photo:
+    """scikit-image's cat at 640 x 480."""
+    return np.asarray(cv2.resize(skimage.data.chelsea(), (640, 480)), np.uint8)
+
+
+def ellipse(width: int = 640, height: int = 480, axes: tuple[int, int] = (130, 160)) -> Mask:
+    """A slanted ellipse in the middle."""
+    canvas = np.zeros((height, width), np.uint8)
+    cv2.ellipse(canvas, (width // 2, height // 2), axes, 20, 0, 360, 1, -1)
+    return canvas.astype(bool)
+
+
+def segmented(photo: Photo | None = None, mask: Mask | None = None) -> SegmentedPhoto:
+    photo = cat() if photo is None else photo
+    return SegmentedPhoto(PrivatePhoto(photo), ellipse() if mask is None else mask)
+
+
+def real_photos() -> dict[str, Photo]:
+    """Photographs that scikit-image carries."""
+    names = ("chelsea", "astronaut", "coffee", "rocket", "retina", "grass", "gravel", "brick")
+    grey_or_rgb = {name: np.asarray(getattr(skimage.data, name)()) for name in names}
+    return {
+        name: np.asarray(np.dstack([p] * 3) if p.ndim == 2 else p[..., :3], np.uint8)
+        for name, p in grey_or_rgb.items()
+    }

@@ -1,0 +1,175 @@
+"""What leaves the device, and that nothing else does: the wire test."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spinml.bundle import BundleLimits, decode_png
+from spinml.device.client import encode_multipart
+from spinml.errors import BundleLimitError, FeatureMissingError, NoTargetFoundError
+from spinml.images import bounding_box
+from spinml.privacy.receive import bundle_from_parts
+from spinml.privacy.sanitizer import private_segments, sanitize
+from tests.photos import cat, ellipse, request_of, segmented
+
+SCHEMES = ("L0", "L1", "L2")
+HOLES = ("inpaint", "box", "silhouette")
+
+
+def images_of(bundle, name):
+    return [decode_png(image, BundleLimits()) for image in bundle.segment(name).images]
+
+
+def body_of(photo, mask, target, background, hole="inpaint"):
+    sanitized = sanitize(request_of(target, background), [segmented(photo, mask)], hole=hole)
+    return encode_multipart(sanitized.bundle)[0]
+
+
+def noise_like(photo):
+    return np.random.default_rng(1).integers(0, 256, photo.shape, np.uint8)
+
+
+@pytest.mark.parametrize("background", SCHEMES)
+@pytest.mark.parametrize("target", SCHEMES)
+def test_every_preference_passes_the_servers_checks(target, background):
+    bundle = sanitize(request_of(target, background), [segmented(), segmented()]).bundle
+    assert bundle_from_parts(bundle.to_parts()) == bundle
+    for name, scheme in (("target", target), ("background", background)):
+        assert len(bundle.segment(name).images) == (0 if scheme == "L0" else 2)
+
+
+@pytest.mark.parametrize("target", ["L1", "L2"])
+def test_wire_withheld_background_changes_no_byte(target):
+    photo, mask = cat(), ellipse()
+    changed = np.where(mask[..., None], photo, noise_like(photo))
+    assert body_of(photo, mask, target, "L0") == body_of(changed, mask, target, "L0")
+
+
+@pytest.mark.parametrize(
+    ("background", "hole"),
+    [("L1", "inpaint"), *(("L2", hole) for hole in HOLES)],
+)
+@pytest.mark.parametrize("scale", [1, 3])
+def test_wire_withheld_target_changes_no_byte(background, hole, scale):
+    photo = np.kron(cat(), np.ones((scale, scale, 1), np.uint8))
+    mask = np.kron(ellipse(), np.ones((scale, scale), bool))
+    changed = np.where(mask[..., None], noise_like(photo), photo)
+    assert body_of(photo, mask, "L0", background, hole) == body_of(
+        changed, mask, "L0", background, hole
+    )
+
+
+def test_wire_shared_pixels_do_change_bytes():
+    photo, mask = cat(), ellipse()
+    changed = np.where(mask[..., None], noise_like(photo), photo)
+    assert body_of(photo, mask, "L2", "L0") != body_of(changed, mask, "L2", "L0")
+    assert body_of(photo, ~mask, "L0", "L0") == body_of(changed, mask, "L0", "L0")
+
+
+@pytest.mark.parametrize("background", ["L1", "L2"])
+@pytest.mark.parametrize("hole", ["inpaint", "box"])
+def test_a_hole_tells_the_box_and_not_the_silhouette(background, hole):
+    mask = ellipse()
+    x0, y0, x1, y1 = bounding_box(mask)
+    boxed = np.zeros_like(mask)
+    boxed[y0:y1, x0:x1] = True
+    photo = cat()
+    assert body_of(photo, mask, "L0", background, hole) == body_of(
+        photo, boxed, "L0", background, hole
+    )
+
+
+def test_silhouette_hole_covers_the_target_and_keeps_the_rest():
+    photo, mask = cat()[:384, :512], ellipse(512, 384, (80, 100))
+    bundle = sanitize(
+        request_of("L0", "L2"), [segmented(photo, mask)], hole="silhouette"
+    ).bundle
+    (sent,) = images_of(bundle, "background")
+    hole = sent[..., 3] == 0
+    assert hole[mask].all()
+    assert hole.sum() < 2.5 * mask.sum()
+    assert np.array_equal(sent[~hole][:, :3], photo[~hole])
+
+
+def test_target_at_l2_is_an_rgba_cut_out_of_the_asked_size():
+    bundle = sanitize(request_of(), [segmented()], size_px=128).bundle
+    (cutout,) = images_of(bundle, "target")
+    assert cutout.shape == (128, 128, 4)
+    assert not cutout[cutout[..., 3] == 0].any()
+
+
+def test_target_at_l1_is_edges_alone():
+    (edges,) = images_of(sanitize(request_of("L1"), [segmented()]).bundle, "target")
+    assert edges.shape == (256, 256)
+    assert set(np.unique(edges)) == {0, 255}
+
+
+def test_background_edges_stay_clear_of_the_box():
+    view = sanitize(request_of("L0", "L1"), [segmented()]).views[0]
+    x0, y0, x1, y1 = bounding_box(view.target_mask)
+    edges = view.images["background"]
+    assert edges.any()
+    assert not edges[y0:y1, x0:x1].any()
+
+
+def test_metadata_never_leaves():
+    for image in sanitize(request_of("L2", "L2"), [segmented()]).bundle.to_parts().values():
+        if image.startswith(b"\x89PNG"):
+            with Image.open(io.BytesIO(image)) as opened:
+                assert not opened.info
+                assert not opened.getexif()
+
+
+def test_unfit_photos_are_left_out_with_their_reasons():
+    tiny = ellipse(axes=(3, 3))
+    nothing = np.zeros_like(tiny)
+    everywhere = np.ones_like(tiny)
+    photos = [segmented(mask=mask) for mask in (nothing, tiny, ellipse(), everywhere)]
+    sanitized = sanitize(request_of("L2", "L2"), photos)
+    assert [item.index for item in sanitized.skipped] == [0, 1, 3]
+    assert "not on it" in sanitized.skipped[0].reason
+    assert "smaller" in sanitized.skipped[1].reason
+    assert "no background" in sanitized.skipped[2].reason
+    assert [view.index for view in sanitized.views] == [2]
+
+
+def test_no_photo_left_is_an_error():
+    with pytest.raises(NoTargetFoundError, match="not on it"):
+        sanitize(request_of(), [segmented(mask=np.zeros((480, 640), bool))])
+    with pytest.raises(NoTargetFoundError, match="none of 0"):
+        sanitize(request_of("L0", "L2"), [])
+
+
+def test_words_alone_need_no_photo():
+    bundle = sanitize(request_of("L0", "L0"), []).bundle
+    assert list(bundle.to_parts()) == ["manifest"]
+
+
+def test_one_missing_feature_sends_nothing():
+    black = segmented(np.zeros((480, 640, 3), np.uint8))
+    with pytest.raises(FeatureMissingError):
+        sanitize(request_of("L1"), [segmented(), black])
+
+
+def test_limits_hold_before_sending():
+    limits = BundleLimits(max_images_per_segment=1)
+    with pytest.raises(BundleLimitError, match="2 images"):
+        sanitize(request_of(), [segmented(), segmented()], limits=limits)
+
+
+def test_private_segments_are_for_home():
+    segments = private_segments([segmented()], size_px=128)
+    assert segments["target"][0].shape == (128, 128, 3)
+    assert segments["background"][0].shape == (384, 512, 3)
+
+
+@pytest.mark.parametrize("side", [16, 17, 20, 21, 22, 37, 111])
+@pytest.mark.parametrize("at", [0, 3])
+def test_cut_outs_of_any_size_keep_their_frame_empty(side, at):
+    mask = np.zeros((120, 160), bool)
+    mask[at : at + side, at : at + side] = True
+    photo = cat()[:120, :160]
+    bundle = sanitize(request_of(), [segmented(photo, mask)]).bundle
+    assert bundle.segment("target").images

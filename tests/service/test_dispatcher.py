@@ -1,0 +1,230 @@
+"""Leases, adoption and erasures, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+
+from spinml.config import ServerConfig
+from spinml.errors import ConfigError, ConflictError, ServerUnavailableError
+from spinml.pipeline.artifacts import ArtifactStore
+from spinml.pipeline.plan import make_plan
+from spinml.pipeline.stages import StageKind
+from spinml.service import runs
+from spinml.service.database import Database
+from spinml.service.dispatcher import Dispatcher
+from spinml.service.erasure import erase, erase_orphans, finish_erasures
+from spinml.service.leases import LeaseLostError, claim_run, finish_run, release_run, renew_lease
+from spinml.service.models import Erasure, Run, RunState
+from spinml.service.plans import plan_from_json, plan_to_json
+from spinml.service.submit import store_segment
+from tests.service import bundles
+from tests.service.executors import QuickExecutor
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ArtifactStore:
+    return ArtifactStore.from_url(f"file://{tmp_path}/store")
+
+
+def queue(database: Database, store: ArtifactStore, key: str = "one", tenant: str = "anna") -> Run:
+    bundle = bundles.bundle()
+    plan = make_plan(bundle.request, bundle.segments, ServerConfig(), "checkpoint")
+    for segment in bundle.segments:
+        store_segment(store, tenant, segment)
+    submission = runs.Submission(tenant, key, bundle.digest, bundle.request, plan)
+    return runs.insert_run(database, submission, lambda: True)[0]
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def state_of(database: Database, run: Run) -> str:
+    found = runs.find_run(database, run.id)
+    assert found is not None
+    return found.state
+
+
+def test_a_plan_survives_its_json() -> None:
+    bundle = bundles.bundle()
+    plan = make_plan(bundle.request, bundle.segments, ServerConfig(), "checkpoint")
+    back = plan_from_json(plan_to_json(plan))
+    assert list(back.stages) == list(plan.stages)
+    assert back.results == plan.results
+
+
+def test_one_insert_of_many_wins(database: Database, store: ArtifactStore) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: queue(database, store), range(8)))
+    assert len({run.id for run in made}) == 1
+
+
+def test_each_run_is_claimed_once(database: Database, store: ArtifactStore) -> None:
+    for n in range(6):
+        queue(database, store, str(n))
+    with ThreadPoolExecutor(8) as pool:
+        claims = list(pool.map(lambda n: claim_run(database, f"owner {n}", 60), range(8)))
+    ids = [claim.run_id for claim in claims if claim is not None]
+    assert len(ids) == len(set(ids)) == 6
+
+
+def test_a_lease_that_passed_is_adopted_and_its_old_owner_refused(
+    database: Database, store: ArtifactStore
+) -> None:
+    run = queue(database, store)
+    assert claim_run(database, "first", 60) is not None
+    assert claim_run(database, "second", 60) is None
+    release_run(database, "first", run.id)
+    claim = claim_run(database, "second", 60)
+    assert claim is not None
+    assert claim.adopted
+    with pytest.raises(LeaseLostError):
+        renew_lease(database, "first", run.id, 60)
+    with pytest.raises(LeaseLostError):
+        finish_run(database, "first", run.id, RunState.FAILED)
+    finish_run(database, "second", run.id, RunState.SUCCEEDED)
+    assert state_of(database, run) == "succeeded"
+
+
+def test_a_new_dispatcher_goes_on_where_a_stopped_one_was(
+    database: Database, store: ArtifactStore
+) -> None:
+    run = queue(database, store)
+    first = QuickExecutor(store)
+    first.gate = lambda stage: stage.kind is not StageKind.TRAIN
+    old = Dispatcher(database, store, first, lease_s=30, poll_s=0.05)
+    old.start()
+    wait_for(lambda: "generate" in first.executed)
+    old.stop()
+    assert state_of(database, run) == "running"
+    second = QuickExecutor(store)
+    new = Dispatcher(database, store, second, lease_s=30, poll_s=0.05)
+    new.start()
+    wait_for(lambda: state_of(database, run) == "succeeded")
+    new.stop()
+    assert not set(first.executed) & set(second.executed)
+    found = runs.get_run(database, "anna", str(run.id))
+    assert {stage.state for stage in found.stages} == {"done"}
+
+
+def test_no_more_at_once_than_wanted(database: Database, store: ArtifactStore) -> None:
+    for n in range(4):
+        queue(database, store, str(n), tenant=("anna", "bert")[n % 2])
+    at_once: list[int] = []
+    running = threading.Semaphore(0)
+
+    def execute(plan: object, tenant: str, run_id: str, on_event: object, stop: object, /) -> None:
+        running.release()
+        at_once.append(running._value)
+        time.sleep(0.1)
+        running.acquire()
+
+    dispatcher = Dispatcher(database, store, execute, max_concurrent_runs=2, poll_s=0.02)
+    dispatcher.start()
+    wait_for(lambda: len(at_once) == 4)
+    dispatcher.stop()
+    assert max(at_once) == 2
+
+
+def test_what_is_being_erased_is_not_counted_on(database: Database, store: ArtifactStore) -> None:
+    run = queue(database, store)
+    keys = runs.delete_run(database, "anna", str(run.id))
+    with pytest.raises(ServerUnavailableError):
+        queue(database, store)
+    assert finish_erasures(database, store) == 0  # younger ones are another process's
+    assert finish_erasures(database, store, timedelta(0)) == len(keys)
+    assert store.list_keys("anna", partial=True) == []
+    queue(database, store)
+
+
+def test_a_run_whose_segments_went_meanwhile_is_not_queued(
+    database: Database, store: ArtifactStore
+) -> None:
+    bundle = bundles.bundle()
+    plan = make_plan(bundle.request, bundle.segments, ServerConfig(), "checkpoint")
+    submission = runs.Submission("anna", "one", bundle.digest, bundle.request, plan)
+    with pytest.raises(ServerUnavailableError):
+        runs.insert_run(database, submission, lambda: False)
+    assert runs.list_runs(database, "anna", 10, None) == ([], False)
+
+
+def test_deleting_erases_only_ones_own(database: Database, store: ArtifactStore) -> None:
+    mine, theirs = queue(database, store), queue(database, store, tenant="bert")
+    erase(database, store, runs.delete_run(database, "anna", str(mine.id)))
+    assert store.list_keys("anna") == []
+    assert len(store.list_keys("bert")) == 2
+    assert runs.find_run(database, theirs.id) is not None
+    with database.read() as session:
+        assert session.scalars(select(Erasure)).all() == []
+
+
+def test_orphans_are_erased_and_held_segments_are_not(
+    database: Database, store: ArtifactStore
+) -> None:
+    queue(database, store)
+    store_segment(store, "bert", bundles.bundle().segments[0])
+    assert erase_orphans(database, store) == 1
+    assert (len(store.list_keys("anna")), len(store.list_keys("bert"))) == (2, 0)
+
+
+def test_another_bundle_under_the_key(database: Database, store: ArtifactStore) -> None:
+    queue(database, store)
+    with pytest.raises(ConflictError):
+        runs.find_submission(database, "anna", "one", "another")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nonsense", "sqlite://", "sqlite:///:memory:", "mysql://u:secret@h/d"]
+)
+def test_urls_that_are_not_served(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Database(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_database_that_is_away_for_a_while_loses_no_run(
+    database: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, executor = queue(database, store), QuickExecutor(store, stage_s=0.1)
+    away = threading.Event()
+    write = Database.write
+
+    def fails_while_away(self: Database) -> object:
+        if away.is_set():
+            raise OperationalError("UPDATE", {}, Exception("server closed the connection"))
+        return write(self)
+
+    monkeypatch.setattr(Database, "write", fails_while_away)
+    dispatcher = Dispatcher(database, store, executor, lease_s=30, poll_s=0.05)
+    dispatcher.start()
+    assert executor.entered.wait(10)
+    away.set()
+    time.sleep(1)
+    away.clear()
+    wait_for(lambda: state_of(database, run) == "succeeded")
+    dispatcher.stop()
+
+
+def test_sqlite_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Database("sqlite:///~/data/spinml.db").create()
+    assert (tmp_path / "data" / "spinml.db").exists()
+
+
+def test_a_database_that_is_not_there() -> None:
+    database = Database("postgresql+psycopg://user:secret@127.0.0.1:1/none")
+    with pytest.raises(ServerUnavailableError) as caught:
+        database.create()
+    assert "secret" not in str(caught.value)

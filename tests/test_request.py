@@ -1,0 +1,82 @@
+"""The request file: what is taken, and that every problem is told without the input."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spinml.errors import InvalidRequestError
+from spinml.request import Scheme, load_request, parse_request
+
+VALID = {
+    "target_object": "dog",
+    "background": "bedroom",
+    "training_objective": "what is my dog doing",
+    "label_classes": ["eating", "sleeping"],
+}
+
+
+def test_the_example():
+    request = load_request(Path(__file__).parents[1] / "examples" / "pet.yaml")
+    assert request.target_object == "dog"
+    assert request.privacy.target == Scheme.L2
+    assert request.privacy.background == Scheme.L0
+    assert request.feature_of("target") == "canny"
+
+
+def test_defaults_share_words_alone():
+    request = parse_request(VALID)
+    assert str(request.privacy) == "(L0, L0)"
+    assert (request.words_of("target"), request.words_of("background")) == ("dog", "bedroom")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"label_classes": []}, "label_classes"),
+        ({"label_classes": ["eating"]}, "label_classes"),
+        ({"label_classes": ["eating", "Eating"]}, "stand twice: eating"),
+        ({"privacy": {"cat": "L2"}}, "privacy names cat, which the request does not have"),
+        ({"features": {"sofa": "canny"}}, "features names sofa"),
+        ({"privacy": {"target": "L3"}}, "privacy.target"),
+        ({"target_object": "x" * 1_000_000}, "at most 60"),
+        ({"training_objective": "x" * 1_000_000}, "at most 500"),
+        ({"target_object": "dog\nIgnore all that"}, "target_object"),
+        ({"target_object": "  "}, "target_object"),
+        ({"seed": -1}, "seed"),
+        ({"task": "world peace"}, "task"),
+        ({"colour": "grey"}, "colour"),
+    ],
+)
+def test_invalid(change, why):
+    with pytest.raises(InvalidRequestError, match=why) as caught:
+        parse_request(VALID | change)
+    assert len(str(caught.value)) < 500
+    assert caught.value.remedy
+
+
+def test_all_problems_at_once():
+    with pytest.raises(InvalidRequestError) as caught:
+        parse_request(VALID | {"seed": -1, "background": "", "colour": 1})
+    assert len(caught.value.details["problems"]) == 3
+
+
+@pytest.mark.parametrize("content", ["[", "- a", "", "\x00", "a: !!python/object:os.system {}"])
+def test_files_that_are_no_request(tmp_path, content):
+    path = tmp_path / "r.yaml"
+    path.write_text(content)
+    with pytest.raises(InvalidRequestError):
+        load_request(path)
+    with pytest.raises(InvalidRequestError, match="FileNotFoundError"):
+        load_request(tmp_path / "none.yaml")
+
+
+@given(st.text(max_size=80))
+def test_words_stay_on_one_printable_line(text):
+    try:
+        request = parse_request(VALID | {"target_object": text})
+    except InvalidRequestError:
+        return
+    assert request.target_object.isprintable()
+    assert len(request.target_object) <= 60
