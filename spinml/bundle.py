@@ -162,7 +162,11 @@ def decode_png(data: bytes, limits: BundleLimits) -> npt.NDArray[np.uint8]:
             carries = bool(image.info) or bool(getattr(image, "text", None))
     except (BundleLimitError, MalformedBundleError):
         raise
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise BundleLimitError(
+            f"an image has far more than {limits.max_image_px} pixels a side"
+        ) from None
+    except (OSError, SyntaxError, ValueError) as error:
         raise MalformedBundleError(f"an image is not a whole PNG: {type(error).__name__}") from None
     if carries:
         raise MalformedBundleError("an image carries metadata", remedy="send pixels alone")

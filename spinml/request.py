@@ -1,4 +1,4 @@
-"""The words both sides share: what a person asks for and what they are willing to disclose (§3.2)."""
+"""The words both sides share: what a person asks for and is willing to disclose (§3.2)."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def load_request(path: Path) -> TrainingRequest:
 
 
 def describe_problems(error: ValidationError) -> list[str]:
-    """One line a problem, ``field: what is wrong``, without the (possibly private or huge) input."""
+    """One line a problem, ``field: what is wrong``, without the (private or huge) input."""
     lines = []
     for problem in error.errors(include_input=False, include_url=False):
         where = ".".join(str(part) for part in problem["loc"]) or "request"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,9 +18,10 @@ from spinml.device.photos import load_photos
 from spinml.device.predictor import Predictor
 from spinml.device.preview import summarise, write_preview
 from spinml.device.runs import RunStatus
+from spinml.device.submit import submit_recorded
 from spinml.device.terminal import People, print_json, reports_errors, summary_table
 from spinml.device.watch import watch as watch_run
-from spinml.errors import AuthenticationError, InvalidRequestError, SpinMLError, error_from_dict
+from spinml.errors import AuthenticationError, InvalidRequestError, error_from_dict
 from spinml.images import decode_photo
 from spinml.privacy.leakage import Leakage, measure_leakage
 from spinml.privacy.sanitizer import Sanitized, Skipped, sanitize
@@ -106,10 +106,10 @@ def submit(
     if not as_json:
         _tell_skipped(skipped)
         People.print(summary_table(summarise(sanitized.bundle, leakage)))
-        if not yes and sys.stdin.isatty():
+        if not yes and _is_terminal():
             typer.confirm(f"Send this to {server}?", abort=True, err=True)
     with Client(server, key) as client:
-        status = _send(client, sanitized, leakage, new)
+        status = submit_recorded(client, sanitized, leakage, new=new)
         if not as_json:
             People.print("the run began; its id:")
             typer.echo(status.id)
@@ -298,20 +298,6 @@ def _prepare(
     return sanitized, measure_leakage(sanitized), skipped
 
 
-def _send(client: Client, sanitized: Sanitized, leakage: Leakage, new: bool) -> RunStatus:
-    """Send the bundle between two entries of the ledger."""
-    bundle, book = sanitized.bundle, Ledger()
-    suffix = f"-{secrets.token_hex(8)}" if new else ""
-    book.sending(client.server, bundle, leakage.as_dict())
-    try:
-        status = client.submit(bundle, idempotency_key=bundle.digest + suffix)
-    except SpinMLError as error:
-        book.failed(client.server, bundle, error.code)
-        raise
-    book.accepted(client.server, bundle, status.id)
-    return status
-
-
 def _follow(client: Client, run: str, as_json: bool) -> None:
     tell = (lambda event: print_json(event.model_dump(mode="json"))) if as_json else None
     ended = watch_run(client, run, People, tell)
@@ -343,6 +329,10 @@ def _described(sanitized: Sanitized, leakage: Leakage, skipped: list[Skipped]) -
 def _tell_skipped(skipped: list[Skipped]) -> None:
     for item in skipped:
         People.print(f"[yellow]photo {item.index + 1} is left out:[/] {item.reason}")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
 
 
 def _api_key(key_file: Path | None) -> str:

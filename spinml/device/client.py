@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -212,10 +213,8 @@ class Client:
         asked = error.details.get("retry_after_s") if isinstance(error, SpinMLError) else None
         if asked is not None:
             return min(float(asked), _LONGEST_WAIT_S)
-        backoff = tenacity.wait_exponential_jitter(
-            self._pause_s, _LONGEST_WAIT_S, jitter=self._pause_s
-        )
-        return float(backoff(state))
+        doubled = self._pause_s * 2.0 ** (state.attempt_number - 1)
+        return min(_LONGEST_WAIT_S, doubled + random.uniform(0.0, self._pause_s))
 
 
 def encode_multipart(bundle: SanitizedBundle) -> tuple[bytes, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -89,13 +90,16 @@ def render_page(sanitized: Sanitized, leakage: Leakage) -> str:
     """The preview as one HTML page that holds its images and loads nothing."""
     rows = [
         {
-            "outline": _data_uri(_outlined(view)),
+            "outline": _data_uri(_jpeg(_outlined(view)), "jpeg"),
             "segments": {
-                name: {"image": None if image is None else _data_uri(image), "mi": measured[name]}
-                for name, image in view.images.items()
+                segment.name: {
+                    "image": _data_uri(segment.images[place], "png") if segment.images else None,
+                    "mi": measured[segment.name],
+                }
+                for segment in sanitized.bundle.segments
             },
         }
-        for view, measured in zip(sanitized.views, leakage.photos, strict=True)
+        for place, (view, measured) in enumerate(zip(sanitized.views, leakage.photos, strict=True))
     ]
     return str(
         _page().render(
@@ -184,8 +188,14 @@ def _outlined(view: PhotoView) -> Photo:
     return np.asarray(drawn, np.uint8)
 
 
-def _data_uri(image: npt.NDArray[np.uint8]) -> str:
-    return "data:image/png;base64," + base64.b64encode(encode_png(image)).decode()
+def _jpeg(photo: Photo) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(photo).save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ray import exceptions as ray_errors
 
 from spinml.errors import SpinMLError, StageError
@@ -16,23 +18,29 @@ _DEATHS = (
     ray_errors.ObjectLostError,
 )
 
+_WRAPS = ("cause", "health_check_failure", "_base_exc")
+"""Where RayTaskError and Ray Train's errors keep the error they are about."""
 
-def raised_on_purpose(error: BaseException | None) -> SpinMLError | None:
-    """The SpinMLError somewhere in the causes of what Ray raised."""
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """``error``, and what lies under it: Ray and Ray Train wrap what a worker raised."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
-        if isinstance(error, SpinMLError):
-            return error
         seen.add(id(error))
-        error = getattr(error, "cause", None) or error.__cause__ or error.__context__
-    return None
+        yield error
+        wrapped = (getattr(error, name, None) for name in _WRAPS)
+        under = [inner for inner in wrapped if isinstance(inner, BaseException)]
+        error = under[0] if under else error.__cause__ or error.__context__
+
+
+def raised_on_purpose(error: BaseException) -> SpinMLError | None:
+    """The SpinMLError somewhere in what Ray raised."""
+    return next((cause for cause in causes(error) if isinstance(cause, SpinMLError)), None)
 
 
 def worker_died(error: BaseException) -> bool:
     """Whether a process ended under a stage, so that it is worth trying again."""
-    if isinstance(error, ray_errors.RayTaskError):
-        return worker_died(error.cause) if error.cause is not error else False
-    return isinstance(error, _DEATHS)
+    return any(isinstance(cause, _DEATHS) for cause in causes(error))
 
 
 def stage_error(stage: Stage, error: BaseException) -> SpinMLError:

@@ -6,68 +6,44 @@ import logging
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ray import train as ray_train
 from ray.train import torch as ray_torch
 from ray.train.v2.api.exceptions import WorkerGroupError
 
+from spinml.config import TrainingConfig
 from spinml.distributed.board import BoardProgress
 from spinml.distributed.failures import raised_on_purpose
 from spinml.distributed.operations import load
 from spinml.distributed.resources import actor_options, settle_process
 from spinml.pipeline.execution import StageTask, Workplace
 from spinml.pipeline.manifest import FileEntry, files_below
-from spinml.pipeline.stages import StageContext, silent
-
-MAX_FAILURES = 1
-"""How often Ray Train starts its workers again, from the last epoch's checkpoint."""
+from spinml.pipeline.stages import StageContext, StageFunction, silent
 
 
-class TrainHooks:
-    """What a training loop asks of Ray Train; the loop itself does not know Ray."""
+def train_classifier(context: StageContext) -> dict[str, Any]:
+    """What runs in each of Ray Train's workers: :func:`spinml.training.classifier.fit`.
 
-    @property
-    def rank(self) -> int:
-        """This worker's number; 0 writes the result."""
-        return int(ray_train.get_context().get_world_rank())
+    Ray shares out the batches and averages the gradients; every worker evaluates all of the
+    validation images, so that all keep the same epoch. Files: see
+    :func:`spinml.training.stages.save_trained`.
+    """
+    from spinml.synthesis.dataset import ShardDataset
+    from spinml.training.classifier import Hooks, fit
+    from spinml.training.stages import save_trained
 
-    @property
-    def world_size(self) -> int:
-        """How many workers train together."""
-        return int(ray_train.get_context().get_world_size())
-
-    def prepare_model(self, model: Any) -> Any:
-        """``model`` on this worker's device, wrapped when there are several workers."""
-        return ray_torch.prepare_model(model)
-
-    def prepare_loader(self, loader: Any) -> Any:
-        """``loader`` with this worker's share of the samples, on its device."""
-        return ray_torch.prepare_data_loader(loader)
-
-    def report(self, metrics: Mapping[str, Any], folder: Path | None = None) -> None:
-        """Tell an epoch's metrics; rank 0 gives the folder to resume from. All ranks call it."""
-        checkpoint = None
-        if folder is not None and self.rank == 0:
-            checkpoint = ray_train.Checkpoint.from_directory(folder)
-        ray_train.report(dict(metrics), checkpoint=checkpoint)
-
-    def resume_from(self) -> AbstractContextManager[Path | None]:
-        """The folder that the last reported epoch gave; None at the first start."""
-        checkpoint = ray_train.get_checkpoint()
-        if checkpoint is None:
-            return nullcontext(None)
-        folder: AbstractContextManager[Path | None] = checkpoint.as_directory()
-        return folder
-
-
-class WorkerLoop(Protocol):
-    """Trains in one worker. Rank 0 writes its result into ``context.out``; returns figures."""
-
-    def __call__(self, context: StageContext, hooks: TrainHooks) -> dict[str, Any]: ...
+    hooks = Hooks(
+        prepare_model=ray_torch.prepare_model,
+        prepare_loader=ray_torch.prepare_data_loader,
+        report=lambda epoch: ray_train.report(epoch.as_dict()),
+        progress=context.progress,
+    )
+    settings = TrainingConfig.model_validate(context.params["settings"])
+    dataset = ShardDataset(context.inputs["dataset"])
+    return save_trained(fit(dataset, settings, context.params["seed"], hooks), context.out)
 
 
 @dataclass(frozen=True)
@@ -86,10 +62,12 @@ def train(task: StageTask, workplace: Workplace, loop: str, progress: BoardProgr
     Runs in a coordinator without CPUs.
 
     Args:
-        loop: import path of a :class:`WorkerLoop`.
+        loop: import path of the function that trains in each worker; a StageFunction. What it
+            writes on rank 0 becomes the artifact.
 
     Raises:
         StageCancelledError: the run was cancelled.
+        SpinMLError: what a worker raised, as it raised it.
     """
     started = time.monotonic()
     logging.getLogger("ray.train").setLevel(logging.WARNING)
@@ -108,8 +86,8 @@ def train(task: StageTask, workplace: Workplace, loop: str, progress: BoardProgr
             run_config=ray_train.RunConfig(
                 name=task.stage.digest[:16],
                 storage_path=folder,
-                failure_config=ray_train.FailureConfig(max_failures=MAX_FAILURES),
-                checkpoint_config=ray_train.CheckpointConfig(num_to_keep=1),
+                # A death is the executor's to retry; Ray Train would retry a cancelled run, too.
+                failure_config=ray_train.FailureConfig(max_failures=0),
             ),
         )
         entries, figures = _fit(trainer)
@@ -124,15 +102,13 @@ def _per_worker(options: Mapping[str, float]) -> dict[str, float]:
 
 
 def _fit(trainer: Any) -> tuple[list[FileEntry], dict[str, Any]]:
-    """What rank 0 returned; an error that a worker raised on purpose comes out as itself."""
+    """What rank 0 returned; what a worker raised on purpose, or its death, comes out as itself."""
     try:
         result = trainer.fit()
     except WorkerGroupError as error:
-        for failure in error.worker_failures.values():
-            own = raised_on_purpose(failure)
-            if own is not None:
-                raise own from None
-        raise
+        failures = list(error.worker_failures.values())
+        own = [found for failure in failures if (found := raised_on_purpose(failure))]
+        raise (own or failures)[0] from None
     entries, figures = result.return_value
     return entries, figures
 
@@ -142,15 +118,15 @@ def _work(config: Mapping[str, Any]) -> tuple[list[FileEntry], dict[str, Any]]:
     job: _Job = config["job"]
     workplace, task = job.workplace, job.task
     settle_process(workplace.config.resources.training)
-    hooks = TrainHooks()
-    loop: WorkerLoop = load(job.loop)
+    rank = ray_train.get_context().get_world_rank()
+    loop: StageFunction = load(job.loop)
     inputs = workplace.fetch_inputs(task)
     with tempfile.TemporaryDirectory(prefix="spinml-train-") as path:
         out = Path(path)
-        progress = job.progress if hooks.rank == 0 else silent
-        figures = loop(StageContext(task.stage, inputs, out, workplace.config, progress), hooks)
+        progress = job.progress if rank == 0 else silent
+        figures = loop(StageContext(task.stage, inputs, out, workplace.config, progress))
         entries = []
-        if hooks.rank == 0:
+        if rank == 0:
             names = files_below(out)
             entries = [workplace.store.put_file(task.key, name, out / name) for name in names]
     return entries, figures

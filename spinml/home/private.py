@@ -165,12 +165,12 @@ def _lights(room: Room, rng: np.random.Generator) -> tuple[tuple[Light, ...], RG
     """Daylight from the side, a ceiling lamp, or one low lamp in the evening."""
     mood = int(rng.choice(3, p=(0.35, 0.3, 0.35)))
     strength = float(rng.uniform(0.8, 1.1))
-    tone = np.array(((0.95, 1.0, 1.08), (1.0, 0.97, 0.9), (1.12, 0.9, 0.62))[mood])
+    tone = np.array(((0.95, 1.0, 1.08), (1.0, 0.97, 0.9), (1.08, 0.94, 0.76))[mood])
     side = float(rng.choice((-1.0, 1.0)))
     x = side * (room.width_m / 2 - 0.3)
     place_m = ((x, 0.5, 1.9), (0.0, 0.0, 2.45), (x, float(rng.uniform(-1, 1)), 0.9))[mood]
     goal = (0.0, -0.4, 0.0) if mood < 2 else (0.0, -0.6, 0.2)
-    main, ambient = ((0.75, 0.42), (0.6, 0.42), (0.85, 0.28))[mood]
+    main, ambient = ((0.75, 0.42), (0.6, 0.42), (0.85, 0.32))[mood]
     light = Light(place_m, goal, _rgb(tone * main * strength), shadow=True, exponent=0.5)
     fill = Light((-x, -0.5, 2.2), (0, 0, 0.3), _rgb(tone * 0.12 * strength), shadow=False)
     return (light, fill), _rgb(tone * ambient * strength)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -309,4 +310,6 @@ def _anchored(things: tuple[Part, ...], mouth: Any) -> tuple[Part, ...]:
 @lru_cache(maxsize=2)
 def shared_renderer(size_px: int, supersample: int = 1) -> Renderer:
     """This process's renderer of that size, made once."""
-    return Renderer(size_px, supersample)
+    renderer = Renderer(size_px, supersample)
+    atexit.register(renderer.close)
+    return renderer

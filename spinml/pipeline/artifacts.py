@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import io
 import re
-import shutil
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, cast
-
-import pyarrow.fs as pafs
 
 from spinml.errors import ArtifactError, ArtifactNotFoundError
 from spinml.pipeline.filesystems import Location, locate, store_errors
@@ -63,7 +60,7 @@ class ArtifactStore:
     def exists(self, key: ArtifactKey) -> bool:
         """Whether the artifact is there, complete."""
         with store_errors("look up an artifact"):
-            return self._is_file(self._path(key, MANIFEST_NAME))
+            return self._at.is_file(self._path(key, MANIFEST_NAME))
 
     def publish(
         self, key: ArtifactKey, folder: Path, figures: Mapping[str, Any] | None = None
@@ -80,8 +77,9 @@ class ArtifactStore:
         if not names:
             raise ArtifactError(f"the {key.kind} stage wrote no file")
         entries = [self.put_file(key, name, folder / name) for name in names]
-        for stray in set(self.list_files(key)) - set(names):
-            self._delete_file(self._path(key, stray))
+        with store_errors("delete what a crash left"):
+            for stray in set(self.list_files(key)) - set(names):
+                self._at.delete_file(self._path(key, stray))
         return self._write_manifest(key, entries, figures or {})
 
     def seal(
@@ -145,15 +143,15 @@ class ArtifactStore:
     def delete(self, key: ArtifactKey) -> None:
         """Erase an artifact, whole or partial; it is invisible before its first file is gone."""
         with store_errors("delete an artifact"):
-            self._delete_file(self._path(key, MANIFEST_NAME))
-            self._delete_folder(self._path(key))
+            self._at.delete_file(self._path(key, MANIFEST_NAME))
+            self._at.delete_folder(self._path(key))
 
     def delete_tenant(self, tenant: str) -> None:
         """Erase all that a tenant has here."""
         for key in self.list_keys(tenant):
             self.delete(key)
         with store_errors("delete a tenant's artifacts"):
-            self._delete_folder(f"{self._at.root}/{check_tenant(tenant)}")
+            self._at.delete_folder(f"{self._at.root}/{check_tenant(tenant)}")
 
     def list_keys(self, tenant: str, *, partial: bool = False) -> list[ArtifactKey]:
         """The keys of a tenant's artifacts, sorted.
@@ -257,7 +255,7 @@ class ArtifactStore:
                 written = hash_stream(stream, copy_to=out)
             filesystem.move(unfinished, path)
         except BaseException:
-            self._delete_file(unfinished)
+            self._at.delete_file(unfinished)
             raise
         return written
 
@@ -265,27 +263,8 @@ class ArtifactStore:
         with self._at.filesystem.open_input_stream(path) as stream:
             return cast(bytes, stream.read())
 
-    def _is_file(self, path: str) -> bool:
-        info = self._at.filesystem.get_file_info(path)
-        return bool(info.type == pafs.FileType.File)
-
     def _list(self, base: str) -> list[str]:
         """Paths of all whole files below ``base``, relative to it, sorted."""
-        selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
         with store_errors("list files"):
-            infos = self._at.filesystem.get_file_info(selector)
-        names = [
-            info.path.removeprefix(f"{base}/") for info in infos if info.type == pafs.FileType.File
-        ]
-        return sorted(name for name in names if _UNFINISHED not in name)
-
-    def _delete_file(self, path: str) -> None:
-        if self._is_file(path):
-            self._at.filesystem.delete_file(path)
-
-    def _delete_folder(self, path: str) -> None:
-        if self._at.is_local:
-            if Path(path).exists():
-                shutil.rmtree(path)
-        elif self._at.filesystem.get_file_info(path).type != pafs.FileType.NotFound:
-            self._at.filesystem.delete_dir(path)
+            paths = self._at.files_below(base)
+        return [path.removeprefix(f"{base}/") for path in paths if _UNFINISHED not in path]

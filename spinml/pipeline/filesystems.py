@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3  # type: ignore[import-untyped]
 import pyarrow.fs as pafs
+from botocore.config import Config as BotoConfig  # type: ignore[import-untyped]
+from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
 from spinml.errors import ArtifactError
 
@@ -24,7 +28,41 @@ class Location:
 
     filesystem: Any
     root: str
-    is_local: bool
+    s3_client: Any = None
+    """boto3's, for erasing: pyarrow leaves a marker object where a deleted file's folder was, and
+    some servers refuse that. None for a folder."""
+
+    @property
+    def is_local(self) -> bool:
+        return self.s3_client is None
+
+    def is_file(self, path: str) -> bool:
+        """Whether a file (an object) is there."""
+        return bool(self.filesystem.get_file_info(path).type == pafs.FileType.File)
+
+    def files_below(self, base: str) -> list[str]:
+        """Paths of all files below the folder ``base``, sorted."""
+        selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
+        infos = self.filesystem.get_file_info(selector)
+        return sorted(info.path for info in infos if info.type == pafs.FileType.File)
+
+    def delete_file(self, path: str) -> None:
+        """Erase one file; one that is not there is no error."""
+        if self.is_local:
+            Path(path).unlink(missing_ok=True)
+            return
+        bucket, _, key = path.partition("/")
+        try:
+            self.s3_client.delete_object(Bucket=bucket, Key=key)
+        except (BotoCoreError, ClientError) as error:
+            raise OSError(type(error).__name__) from error
+
+    def delete_folder(self, path: str) -> None:
+        """Erase all files below ``path``, and the folder itself where there are folders."""
+        for file in self.files_below(path):
+            self.delete_file(file)
+        if self.is_local and Path(path).exists():
+            shutil.rmtree(path)
 
 
 def locate(url: str, s3_endpoint: str | None = None) -> Location:
@@ -52,28 +90,32 @@ def locate(url: str, s3_endpoint: str | None = None) -> Location:
         root = Path(path).expanduser()
         if not root.is_absolute():
             raise ArtifactError("file:// is followed by an absolute folder or by ~/")
-        return Location(pafs.LocalFileSystem(), root.as_posix(), is_local=True)
+        return Location(pafs.LocalFileSystem(), root.as_posix())
     if parts.scheme == "s3":
-        return Location(_s3(s3_endpoint), path, is_local=False)
+        return _s3(path, s3_endpoint)
     raise ArtifactError(
         f"an artifact store of scheme {parts.scheme or 'none'!r}",
         remedy="use file:///folder or s3://bucket/prefix",
     )
 
 
-def _s3(endpoint: str | None) -> Any:
+def _s3(root: str, endpoint: str | None) -> Location:
     # Servers other than Amazon's refuse chunked uploads with trailing checksums (411).
     os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
     options: dict[str, Any] = {}
+    region = os.environ.get("AWS_REGION")
     if endpoint is not None:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ArtifactError("an S3 endpoint is written http://host:port or https://host")
-        options = {"endpoint_override": parts.netloc, "scheme": parts.scheme}
-        options["region"] = os.environ.get("AWS_REGION", "us-east-1")
-    return pafs.S3FileSystem(
+        region = region or "us-east-1"
+        options = {"endpoint_override": parts.netloc, "scheme": parts.scheme, "region": region}
+    filesystem = pafs.S3FileSystem(
         connect_timeout=CONNECT_TIMEOUT_S, request_timeout=REQUEST_TIMEOUT_S, **options
     )
+    timeouts = BotoConfig(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=REQUEST_TIMEOUT_S)
+    client = boto3.client("s3", endpoint_url=endpoint, region_name=region, config=timeouts)
+    return Location(filesystem, root, client)
 
 
 @contextmanager

@@ -26,6 +26,9 @@ QUANTISATION_VARIANCE = (256 / BINS) ** 2 / 12
 """Variance of rounding to one of BINS levels: the regional estimator's noise floor. It keeps
 I(x, x) finite, and lets both estimators see at the same resolution of grey levels."""
 
+_LEAST_NATS = 1e-6
+"""Less is rounding error: a plain image has no entropy."""
+
 Grey = npt.NDArray[np.uint8]
 Estimator = Callable[[Grey, Sequence[Grey]], float]
 
@@ -96,7 +99,7 @@ def share(estimator: Estimator, x: Grey, ys: Sequence[Grey]) -> float:
     if not ys:
         return 0.0
     entropy = estimator(x, [x])
-    return min(1.0, estimator(x, ys) / entropy) if entropy > 0 else 0.0
+    return min(1.0, estimator(x, ys) / entropy) if entropy > _LEAST_NATS else 0.0
 
 
 def _measure_photo(view: PhotoView) -> dict[str, MutualInformation]:

@@ -18,13 +18,12 @@ from spinml.errors import (
     SpinMLError,
 )
 from spinml.service.database import unavailable
-from spinml.service.schemas import ErrorAnswer
 
 RETRY_AFTER_S = 2
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer every error with an :class:`ErrorAnswer`."""
+    """Answer every error with an :class:`spinml.service.schemas.ErrorAnswer`."""
 
     @app.exception_handler(SpinMLError)
     async def on_spinml(request: Request, error: SpinMLError) -> JSONResponse:
@@ -51,6 +50,8 @@ def add_error_handlers(app: FastAPI) -> None:
         return _json(request, error.status_code, body | {"code": code}, headers)
 
 
+_SCHEMA = {"$ref": "#/components/schemas/ErrorAnswer"}
+_CONTENT = {"application/json": {"schema": _SCHEMA}}
 _EVERY_KEYED_ROUTE = (AuthenticationError, InvalidRequestError, ServerUnavailableError)
 
 
@@ -68,17 +69,17 @@ def documented(
         entry = by_status.setdefault(
             kind.status,
             {
-                "model": ErrorAnswer,
                 "description": "",
                 "headers": _headers(kind),
-                "content": {"application/json": {"examples": {}}},
+                "content": {"application/json": {"schema": _SCHEMA, "examples": {}}},
             },
         )
         why = (kind.__doc__ or "").strip() or kind.__name__
         entry["description"] = f"{entry['description']}, `{kind.code}`".lstrip(", ")
         example = {"error": {"code": kind.code, "message": why, "remedy": "…", "details": {}}}
         entry["content"]["application/json"]["examples"][kind.code] = {"value": example}
-    by_status[500] = {"model": ErrorAnswer, "description": "`internal`: with the request's id"}
+    internal = by_status.setdefault(500, {"description": "", "content": _CONTENT})
+    internal["description"] = f"{internal['description']}, `internal`".lstrip(", ")
     return by_status
 
 

@@ -11,7 +11,7 @@ from spinml import __version__
 from spinml.service import health_routes, result_routes, run_routes
 from spinml.service.answers import add_error_handlers
 from spinml.service.middleware import BodyCapMiddleware, RequestIdMiddleware
-from spinml.service.schemas import StageEvent, StateEvent
+from spinml.service.schemas import ErrorAnswer, StageEvent, StateEvent
 from spinml.service.state import ServiceState
 
 _DESCRIPTION = """\
@@ -36,17 +36,17 @@ def create_app(state: ServiceState) -> FastAPI:
     add_error_handlers(app)
     for module in (run_routes, result_routes, health_routes):
         app.include_router(module.router)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] - FastAPI's own way
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
-    """FastAPI's document, with what the events carry, which no route returns whole."""
+    """FastAPI's document, with the models that are only referred to: errors and events."""
     if app.openapi_schema is None:
         document = FastAPI.openapi(app)
-        _, events = models_json_schema(
-            [(StateEvent, "serialization"), (StageEvent, "serialization")],
+        _, named = models_json_schema(
+            [(model, "serialization") for model in (ErrorAnswer, StageEvent, StateEvent)],
             ref_template="#/components/schemas/{model}",
         )
-        document["components"]["schemas"].update(events["$defs"])
+        document["components"]["schemas"].update(named["$defs"])
     return app.openapi_schema or {}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from spinml.errors import ArtifactNotFoundError
+from pydantic import ValidationError
+
+from spinml.errors import ArtifactError, ArtifactNotFoundError
 from spinml.pipeline.artifacts import ArtifactStore
-from spinml.pipeline.manifest import Manifest
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import ArtifactKey, Stage, StageKind
 from spinml.report.model import Epoch, RunReport, StageTime
@@ -19,7 +21,7 @@ from spinml.service.plans import plan_from_json
 from spinml.service.results import read_file, result_manifest
 from spinml.service.schemas import run_status
 
-SAMPLES_FOLDER = "samples"
+FIGURES_FILE = "figures.json"
 IMAGES_FOLDER = "images"
 SAMPLES_PER_CLASS = 6
 REFERENCES_PER_SEGMENT = 8
@@ -30,41 +32,50 @@ def assemble_report(store: ArtifactStore, run: Run) -> RunReport:
 
     Raises:
         NotReadyError: the run has not come to its measurements.
-        ArtifactError: the store failed.
+        ArtifactError: the store failed, or the measurements are not those of this version.
     """
-    key, measured = result_manifest(store, run, "measure")
+    key, _ = result_manifest(store, run, "measure")
+    figures = json.loads(read_file(store, key, FIGURES_FILE))
     plan = plan_from_json(run.plan)
-    dataset = _figures(store, run, plan, "dataset")
-    training = _figures(store, run, plan, "model")
-    samples = _by_folder(measured, SAMPLES_FOLDER, SAMPLES_PER_CLASS)
-    return RunReport(
-        run_id=str(run.id),
-        request=TrainingRequest.model_validate(run.request),
-        stages=tuple(
-            StageTime(label=stage.label, state=stage.state, seconds=stage.seconds)
-            for stage in run_status(run).stages
-        ),
-        images=int(dataset.get("images", 0)),
-        rejected=int(dataset.get("rejected", 0)),
-        history=tuple(_epoch(item) for item in training.get("history", ())),
-        confusion=tuple(tuple(row) for row in measured.figures.get("confusion", ())),
-        samples={label: _encode(store, key, names) for label, names in samples.items()},
-        references={
-            name: _references(store, run.tenant_id, plan, name) for name in (TARGET, BACKGROUND)
-        },
-    )
+    try:
+        return RunReport(
+            run_id=str(run.id),
+            request=TrainingRequest.model_validate(run.request),
+            stages=tuple(
+                StageTime(label=stage.label, state=stage.state, seconds=stage.seconds)
+                for stage in run_status(run).stages
+            ),
+            images=figures["dataset"]["images"],
+            rejected=sum(figures["dataset"]["rejected"].values()),
+            history=tuple(_epoch(item) for item in figures["history"]),
+            confusion=figures["validation"]["confusion"],
+            samples={
+                label: _encode(store, key, names)
+                for label, names in _names_by_class(figures["samples"]).items()
+            },
+            references={
+                name: _references(store, run.tenant_id, plan, name) for name in (TARGET, BACKGROUND)
+            },
+        )
+    except (KeyError, ValidationError) as error:
+        raise ArtifactError(
+            f"the run's measurements are not those of this version: {type(error).__name__}",
+            remedy="submit again",
+        ) from None
 
 
 def _epoch(figures: Mapping[str, Any]) -> Epoch:
     return Epoch.model_validate({name: figures[name] for name in Epoch.model_fields})
 
 
-def _figures(store: ArtifactStore, run: Run, plan: Plan, role: str) -> dict[str, Any]:
-    """What a result's stage measured; empty when its artifact was cleared away."""
-    try:
-        return store.read_manifest(plan.result(role).key(run.tenant_id)).figures
-    except ArtifactNotFoundError:
-        return {}
+def _names_by_class(samples: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
+    """The first few files of each class."""
+    by_class: dict[str, list[str]] = {}
+    for sample in samples:
+        names = by_class.setdefault(sample["label"], [])
+        if len(names) < SAMPLES_PER_CLASS:
+            names.append(sample["file"])
+    return by_class
 
 
 def _references(store: ArtifactStore, tenant: str, plan: Plan, segment: str) -> tuple[str, ...]:
@@ -89,18 +100,6 @@ def _reference_stage(plan: Plan, segment: str) -> Stage | None:
         if stage.kind is StageKind.FINETUNE and stage.params["segment"] == segment:
             return plan.stages[stage.inputs["references"]]
     return None
-
-
-def _by_folder(manifest: Manifest, root: str, most: int) -> dict[str, list[str]]:
-    """``<root>/<folder>/<name>.png`` → the first names of each folder."""
-    found: dict[str, list[str]] = {}
-    for entry in manifest.files:
-        path = PurePosixPath(entry.name)
-        if len(path.parts) == 3 and path.parts[0] == root and path.suffix == ".png":
-            names = found.setdefault(path.parts[1], [])
-            if len(names) < most:
-                names.append(entry.name)
-    return found
 
 
 def _encode(store: ArtifactStore, key: ArtifactKey, names: Iterable[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -23,6 +24,7 @@ from spinml.training.evaluate import evaluate
 from spinml.training.model import Classifier, Description
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
+_WARMUP = 0.15
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ def fit(
     """Train a classifier on ``dataset`` and keep the epoch with the best validation accuracy.
 
     The split, the order, the augmentation and the head's start come from ``seed``. Deviations from
-    B.2: AdamW with a one-cycle schedule whose peak is ``learning_rate``, and smaller batches where
-    an epoch would have fewer than 12 steps (see :func:`spinml.training.data.batch_size_for`).
+    B.2: AdamW with a warm-up to ``learning_rate`` and a cosine down, and smaller batches where an
+    epoch would have fewer than 12 steps (see :func:`spinml.training.data.batch_size_for`).
 
     Raises:
         ConfigError: the backbone's weights cannot be had.
@@ -146,8 +148,8 @@ class _Run:
         parameters = [weight for weight in self.classifier.parameters() if weight.requires_grad]
         self.total = settings.epochs * len(loader)
         self.optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate)
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, max_lr=settings.learning_rate, total_steps=self.total, pct_start=0.2
+        self.schedule = get_cosine_schedule_with_warmup(
+            self.optimizer, max(1, int(_WARMUP * self.total)), self.total
         )
         self.done = 0
 

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ray import train as ray_train
+
 from spinml.config import ServerConfig
 from spinml.distributed.generation import Shard
-from spinml.distributed.train import TrainHooks
 from spinml.errors import GenerationError
 from spinml.pipeline.stages import Progress, Stage, StageContext
 
@@ -42,7 +43,9 @@ def write(context: StageContext) -> dict[str, Any]:
         raise GenerationError("4 of 4 objects broken", remedy="draw better", details={"n": 4})
     if params.get("divides"):
         return {"never": 1 / 0}
-    given = {role: (path / "out.json").read_text() for role, path in context.inputs.items()}
+    given = {
+        role: sorted(file.name for file in path.iterdir()) for role, path in context.inputs.items()
+    }
     (context.out / "out.json").write_text(json.dumps({"name": params["name"], "given": given}))
     journal(params, f"{params['name']}-ended")
     return {"inputs": len(given)}
@@ -74,18 +77,14 @@ class TextShards:
         return {"shards": len(names)}
 
 
-def train_loop(context: StageContext, hooks: TrainHooks) -> dict[str, Any]:
-    """A WorkerLoop that counts to ``epochs``, resuming after a death at ``dies_at``."""
-    with hooks.resume_from() as folder:
-        first = int((folder / "epoch").read_text()) + 1 if folder else 0
-    for epoch in range(first, context.params["epochs"]):
-        journal(context.params, f"epoch-{epoch}", world=hooks.world_size)
-        if epoch == context.params.get("dies_at") and first == 0:
+def train_loop(context: StageContext) -> dict[str, Any]:
+    """Runs in each of Ray Train's workers; dies at epoch ``dies_at``, once."""
+    params = context.params
+    for epoch in range(params["epochs"]):
+        journal(params, f"epoch-{epoch}")
+        if epoch == params["dies_at"] and len(list(Path(params["journal"]).glob("epoch-0*"))) == 1:
             os._exit(1)
-        checkpoint = context.out / "checkpoint"
-        checkpoint.mkdir(exist_ok=True)
-        (checkpoint / "epoch").write_text(str(epoch))
-        hooks.report({"epoch": epoch}, checkpoint)
-        context.progress(epoch + 1, context.params["epochs"], "epochs")
+        ray_train.report({"epoch": epoch})
+        context.progress(epoch + 1, params["epochs"], "epochs")
     (context.out / "model.txt").write_text("trained")
-    return {"epochs": context.params["epochs"]}
+    return {"epochs": params["epochs"]}

@@ -83,9 +83,7 @@ def test_a_hole_tells_the_box_and_not_the_silhouette(background, hole):
 
 def test_silhouette_hole_covers_the_target_and_keeps_the_rest():
     photo, mask = cat()[:384, :512], ellipse(512, 384, (80, 100))
-    bundle = sanitize(
-        request_of("L0", "L2"), [segmented(photo, mask)], hole="silhouette"
-    ).bundle
+    bundle = sanitize(request_of("L0", "L2"), [segmented(photo, mask)], hole="silhouette").bundle
     (sent,) = images_of(bundle, "background")
     hole = sent[..., 3] == 0
     assert hole[mask].all()

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from spinml.config import ServerConfig
 from spinml.errors import StageCancelledError
@@ -27,15 +26,21 @@ EPOCH = {
     "validation_loss": 1.0,
     "validation_accuracy": 0.6,
 }
-FIGURES: dict[StageKind, dict[str, Any]] = {
-    StageKind.GENERATE: {"images": 8, "rejected": 1},
-    StageKind.TRAIN: {"history": [EPOCH]},
-    StageKind.MEASURE: {"confusion": [[3, 1], [0, 4]]},
+MEASURED = {
+    "dataset": {"images": 8, "rejected": {"touches the border": 1}},
+    "history": [EPOCH],
+    "validation": {"confusion": [[3, 1], [0, 4]]},
+    "samples": [{"file": "samples/000.png", "label": "sitting"}],
 }
+"""As spinml.training.measure.collect_figures makes them."""
 FILES: dict[StageKind, dict[str, bytes]] = {
     StageKind.GENERATE: {"shards/000.parquet": b"shard" * 1000, "README.md": b"card"},
     StageKind.EXPORT: {"model.onnx": b"onnx"},
-    StageKind.MEASURE: {"embeddings.npz": b"npz", "samples/sitting/000.png": cut_out()},
+    StageKind.MEASURE: {
+        "embeddings.npz": b"npz",
+        "figures.json": json.dumps(MEASURED).encode(),
+        "samples/000.png": cut_out(),
+    },
 }
 
 
@@ -96,7 +101,7 @@ class QuickExecutor:
                 file = Path(name) / path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(data)
-            self.store.publish(stage.key(tenant), Path(name), FIGURES.get(stage.kind, {}))
+            self.store.publish(stage.key(tenant), Path(name))
         self.executed.append(stage.kind.value)
         on_event(Report(stage.digest, StageState.DONE, 2, 2, "steps", 1.0))
 

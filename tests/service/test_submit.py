@@ -233,15 +233,10 @@ class TestRefused:
         parts = bundles.bundle(scheme, images).to_parts()
         refuses(send(client, headers(), parts), 422, "preference_violation")
 
-    @pytest.mark.parametrize(
-        ("side_px", "status", "code"),
-        [(2_000, 413, "bundle_limit"), (50_000, 400, "malformed_bundle")],
-    )
-    def test_png_bomb(
-        self, client: TestClient, headers: Headers, side_px: int, status: int, code: str
-    ) -> None:
+    @pytest.mark.parametrize("side_px", [2_000, 50_000])
+    def test_png_bomb(self, client: TestClient, headers: Headers, side_px: int) -> None:
         parts = bundles.bundle(Scheme.L2, (bundles.bomb(side_px),)).to_parts()
-        refuses(send(client, headers(), parts), status, code)
+        refuses(send(client, headers(), parts), 413, "bundle_limit")
 
     def test_zip_bomb(self, client: TestClient, headers: Headers) -> None:
         out = BytesIO()

@@ -39,7 +39,7 @@ class VaeSettings:
     batch: int = 8
     crop_px: int = 64
     whole_share: float = 0.15
-    rate: float = 1.5e-3
+    rate: float = 5e-4
     mse_weight: float = 2.0
     colour_weight: float = 8.0
     kl_weight: float = 3e-5

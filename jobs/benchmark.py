@@ -1,0 +1,194 @@
+"""Speed of SpinML's parts on this machine, as a table or as JSON.
+
+    python jobs/benchmark.py --config cluster/laptop.yaml
+    python jobs/benchmark.py --json --only finetune
+
+A benchmark is a function that takes :class:`Bench` and gives :class:`Row` s; list it in
+``BENCHMARKS``. Compared speeds are measured in turns, so that another busy process hits both.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from spinml.config import ServerConfig, load_config
+from spinml.synthesis.checkpoint import Checkpoint
+from spinml.synthesis.diffusion import Order, Sampler
+from spinml.synthesis.dreambooth import finetune
+from spinml.synthesis.examples import ReferenceSet
+from spinml.synthesis.prompts import Prompts
+from spinml.synthesis.references import prepare_references
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure; ``wanted`` says what was promised, ``met`` whether it holds."""
+
+    name: str
+    value: float
+    unit: str
+    wanted: str = ""
+    met: bool | None = None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What benchmarks share. ``repeats`` pairs of measurements; medians are reported."""
+
+    config: ServerConfig
+    repeats: int = 3
+    steps: int = 10
+
+    @cached_property
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint.load(self.config.checkpoint)
+
+    def references(self, count: int) -> ReferenceSet:
+        """Reference images of noise: their content does not change the time."""
+        size_px = self.config.checkpoint.resolution_px
+        rng = np.random.default_rng(0)
+        images = [rng.integers(0, 256, (size_px, size_px, 3), np.uint8) for _ in range(count)]
+        caption = Prompts(self.config.prompts).unlabelled("dog", tuned=True)
+        return ReferenceSet(prepare_references(images, "target", size_px), [caption] * count)
+
+
+def benchmark_finetune(bench: Bench) -> list[Row]:
+    """DreamBooth's optimiser steps a second with and without the caches, in turns."""
+    settings = bench.config.finetune.model_copy(update={"steps": bench.steps})
+    references, class_images = bench.references(8), bench.references(8)
+    speeds: dict[bool, list[float]] = {True: [], False: []}
+    for repeat in range(bench.repeats + 1):
+        for cache in (True, False):
+            chosen = settings.model_copy(update={"cache": cache})
+            tuning = finetune(bench.checkpoint, references, class_images, chosen, seed=repeat)
+            if repeat:  # the first pair warms up
+                speeds[cache].append(tuning.steps_per_s)
+    ratios = [with_ / without for with_, without in zip(speeds[True], speeds[False], strict=True)]
+    return [
+        Row("DreamBooth, cached", median(speeds[True]), "steps/s"),
+        Row("DreamBooth, without caches", median(speeds[False]), "steps/s"),
+        Row("DreamBooth, gain of the caches", median(ratios), "x", "≥ 1.5", median(ratios) >= 1.5),
+    ]
+
+
+def benchmark_sampling(bench: Bench) -> list[Row]:
+    """Images a second at batch 1 and at the configured batch, in turns."""
+    batch = bench.config.generation.batch_size
+    speeds: dict[int, list[float]] = {1: [], batch: []}
+    for repeat in range(bench.repeats + 1):
+        for size, count in ((1, 2), (batch, batch)):
+            speed = _images_per_s(bench, size, count)
+            if repeat:
+                speeds[size].append(speed)
+    ratios = [large / one for large, one in zip(speeds[batch], speeds[1], strict=True)]
+    return [
+        Row("Sampling, batch 1", median(speeds[1]), "images/s"),
+        Row(f"Sampling, batch {batch}", median(speeds[batch]), "images/s"),
+        Row("Sampling, gain of the batch", median(ratios), "x", "≥ 2", median(ratios) >= 2),
+    ]
+
+
+def _images_per_s(bench: Bench, batch_size: int, count: int) -> float:
+    generation = bench.config.generation
+    sampler = Sampler(
+        bench.checkpoint,
+        steps=generation.steps,
+        guidance_scale=generation.guidance_scale,
+        batch_size=batch_size,
+    )
+    prompt = Prompts(bench.config.prompts).labelled("dog", "eating", tuned=False)
+    began = time.monotonic()
+    sampler.sample(bench.checkpoint.unet, Order([prompt] * count, list(range(count))))
+    return count / (time.monotonic() - began)
+
+
+_MEMORY_STAGES = ("load", "finetune", "generate")
+
+
+def benchmark_memory(bench: Bench) -> list[Row]:
+    """Peak resident memory of each stage, each in a process of its own."""
+    rows = []
+    for stage in _MEMORY_STAGES:
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            file.write(bench.config.model_dump_json())
+            file.flush()
+            command = [sys.executable, __file__, "--memory-of", stage, "--config-json", file.name]
+            out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        peak_gib = json.loads(out.splitlines()[-1])["peak_gib"]
+        rows.append(Row(f"Peak memory, {stage}", peak_gib, "GiB", "≤ 8", peak_gib <= 8))
+    return rows
+
+
+def _memory_of(stage: str, bench: Bench) -> float:
+    """GiB that this process held at most, after doing a little of ``stage``."""
+    import resource
+
+    _ = bench.checkpoint
+    if stage == "finetune":
+        settings = bench.config.finetune.model_copy(update={"steps": 2})
+        images = bench.references(8)
+        finetune(bench.checkpoint, images, images, settings, seed=0)
+    elif stage == "generate":
+        _images_per_s(bench, bench.config.generation.batch_size, bench.config.generation.batch_size)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+BENCHMARKS: dict[str, Callable[[Bench], Sequence[Row]]] = {
+    "finetune": benchmark_finetune,
+    "sampling": benchmark_sampling,
+    "memory": benchmark_memory,
+}
+
+
+def _print_table(rows: Sequence[Row]) -> None:
+    table = Table("what", "measured", "wanted", "")
+    for row in rows:
+        mark = "" if row.met is None else "yes" if row.met else "NO"
+        table.add_row(row.name, f"{row.value:.2f} {row.unit}", row.wanted, mark)
+    Console().print(table)
+
+
+def main(
+    config: Annotated[Path | None, typer.Option(help="YAML; default: the defaults")] = None,
+    only: Annotated[list[str] | None, typer.Option(help=", ".join(BENCHMARKS))] = None,
+    repeats: Annotated[int, typer.Option(min=1)] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="DreamBooth steps a measurement")] = 10,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+    memory_of: Annotated[str | None, typer.Option(hidden=True)] = None,
+    config_json: Annotated[Path | None, typer.Option(hidden=True)] = None,
+) -> None:
+    """Measure and print."""
+    loaded = load_config(config)
+    if config_json is not None:
+        loaded = ServerConfig.model_validate_json(config_json.read_text())
+    bench = Bench(loaded, repeats, steps)
+    if memory_of is not None:
+        print(json.dumps({"peak_gib": _memory_of(memory_of, bench)}))
+        return
+    unknown = sorted(set(only or ()) - set(BENCHMARKS))
+    if unknown:
+        raise typer.BadParameter(f"{', '.join(unknown)}; there are: {', '.join(BENCHMARKS)}")
+    rows = [row for name in only or BENCHMARKS for row in BENCHMARKS[name](bench)]
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        _print_table(rows)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,293 @@
+"""The commands as a person or a script calls them, from files to exit codes."""
+
+import io
+import json
+
+import httpx
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from spinml.device import cli
+from spinml.device.client import Client
+from spinml.device.ledger import Ledger
+from spinml.images import encode_png
+from tests.device.models import brightness_classifier, segmenter
+from tests.device.server import RUN, Script, events, failed, file, run_status, stage, told
+from tests.photos import cat, ellipse, real_photos
+
+KEY = "sk-very-secret"
+
+
+@pytest.fixture(autouse=True)
+def _at_home(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SPINML_API_KEY", KEY)
+    monkeypatch.setenv("SPINML_LEDGER", str(tmp_path / "ledger.jsonl"))
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A request for (L2, L0), a photo with a file name that says too much, and its mask."""
+    request = {
+        "target_object": "dog",
+        "background": "bedroom",
+        "training_objective": "a secret objective",
+        "label_classes": ["eating", "sleeping"],
+        "privacy": {"target": "L2", "background": "L0"},
+    }
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(request))
+    (tmp_path / "Rex.png").write_bytes(encode_png(cat()))
+    (tmp_path / "mask.png").write_bytes(encode_png(ellipse().astype(np.uint8) * 255))
+    (tmp_path / "none.png").write_bytes(encode_png(np.zeros((480, 640), np.uint8)))
+    segmenter(tmp_path / "s.onnx", [([32, 32, 32, 32], 0, 0.9)])
+    segmenter(tmp_path / "blind.onnx", [([32, 32, 32, 32], 0, 0.01)])
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.app, list(map(str, arguments)))
+
+
+def serve(monkeypatch, *answers):
+    """Put a scripted server behind the commands."""
+    script = Script(*answers)
+    monkeypatch.setattr(
+        cli, "Client", lambda url, key: Client(url, key, transport=script, attempts=2, pause_s=0)
+    )
+    return script
+
+
+def test_preview_by_mask(files):
+    result = run("preview", "r.yaml", "Rex.png", "--mask", "mask.png", "--json")
+    assert result.exit_code == 0, result.output
+    told_ = json.loads(result.stdout)
+    assert told_["mi"]["target"]["histogram"] > 0.5
+    assert [item["images"] for item in told_["segments"]] == [1, 0]
+    assert (files / told_["sheet"]).is_file()
+    assert (files / told_["page"]).is_file()
+    assert not (files / "ledger.jsonl").exists()
+
+
+def test_preview_by_segmenter(files):
+    result = run("preview", "r.yaml", "Rex.png", "--segmenter", "s.onnx", "--out", "there")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.split() == ["there.png", "there.html"]
+    assert "Nothing was sent" in result.stderr
+
+
+def test_photos_without_the_target_are_left_out_and_said(files):
+    photos, masks = ["Rex.png", "Rex.png"], ["--mask", "none.png", "--mask", "mask.png"]
+    result = run("preview", "r.yaml", *photos, *masks, "--json")
+    assert json.loads(result.stdout)["skipped"] == [
+        {"photo": 1, "reason": "no dog was found on it"}
+    ]
+    assert "photo 1 is left out" in run("preview", "r.yaml", *photos, *masks).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["r.yaml", "Rex.png", "--segmenter", "blind.onnx"], "no_target_found"),
+        (["r.yaml", "Rex.png", "--mask", "none.png"], "no_target_found"),
+        (["r.yaml"], "no_target_found"),
+        (["r.yaml", "Rex.png", "--segmenter", "r.yaml"], "model_file_error"),
+        (["unknown.yaml", "Rex.png", "--segmenter", "s.onnx"], "unknown_object"),
+        (["r.yaml", "Rex.png", "--mask", "small.png"], "photo_error"),
+        (["r.yaml", "Rex.png", "Rex.png", "--mask", "mask.png"], "photo_error"),
+        (["r.yaml", "r.yaml", "--mask", "mask.png"], "photo_error"),
+        (["none.yaml", "Rex.png"], "invalid_request"),
+        (["r.yaml", "Rex.png", "--mask", "mask.png", "--hole", "star"], "invalid_request"),
+        (["pose.yaml", "Rex.png", "--mask", "mask.png"], "unknown_feature"),
+    ],
+)
+def test_whatever_fails_sends_nothing(files, monkeypatch, arguments, code):
+    script = serve(monkeypatch)
+    text = (files / "r.yaml").read_text()
+    (files / "unknown.yaml").write_text(text.replace("dog", "unicorn"))
+    pose = yaml.safe_load(text) | {"features": {"target": "no-such"}, "privacy": {"target": "L1"}}
+    (files / "pose.yaml").write_text(yaml.safe_dump(pose))
+    (files / "small.png").write_bytes(encode_png(np.ones((5, 5), np.uint8)))
+    result = run("submit", *arguments, "--json")
+    assert result.exit_code == 1
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == code, error
+    assert "Rex" not in result.output
+    assert script.requests == []
+    assert not (files / "ledger.jsonl").exists()
+
+
+def test_submit_watches_and_records(files, monkeypatch):
+    script = serve(
+        monkeypatch,
+        told(run_status(), 201),
+        told(run_status("running")),
+        events(("1", "stage", stage(4)), ("2", "stage", stage(10, "done")),
+               ("3", "state", {"state": "succeeded"})),
+        told(run_status("succeeded")),
+    )  # fmt: skip
+    result = run("submit", "r.yaml", "Rex.png", "--mask", "mask.png", "--watch", "--yes")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == [RUN, f"{RUN}\tsucceeded"]
+    sending, accepted = Ledger().entries()
+    assert (sending.state, accepted.state, accepted.run) == ("sending", "accepted", RUN)
+    assert sending.bundle == script.requests[0].headers["Idempotency-Key"]
+    for secret in (b"Rex", b"sk-very"):
+        assert secret not in script.requests[0].content
+    assert KEY not in result.output
+
+
+def test_the_ledger_is_written_before_a_byte_leaves(files, monkeypatch):
+    seen = []
+
+    class Watching(Script):
+        def handle_request(self, request):
+            seen.extend(entry.state for entry in Ledger().entries())
+            return super().handle_request(request)
+
+    script = Watching(failed(422, "preference_violation"))
+    monkeypatch.setattr(cli, "Client", lambda url, key: Client(url, key, transport=script))
+    result = run("submit", "r.yaml", "Rex.png", "--mask", "mask.png", "--yes")
+    assert result.exit_code == 1
+    assert "so it is" in result.stderr
+    assert seen == ["sending"]
+    assert [entry.state for entry in Ledger().entries()] == ["sending", "failed"]
+    assert Ledger().entries()[-1].error == "preference_violation"
+
+
+def test_a_server_that_is_away(files, monkeypatch):
+    serve(monkeypatch, httpx.ConnectError("no"), httpx.ConnectError("no"))
+    result = run("submit", "r.yaml", "Rex.png", "--mask", "mask.png", "--json")
+    assert json.loads(result.stdout)["error"]["code"] == "server_unavailable"
+    assert [entry.state for entry in Ledger().entries()] == ["sending", "failed"]
+
+
+def test_asking_first_at_a_terminal(files, monkeypatch):
+    script = serve(monkeypatch)
+    monkeypatch.setattr(cli, "_is_terminal", lambda: True)
+    result = CliRunner().invoke(
+        cli.app, ["submit", "r.yaml", "Rex.png", "--mask", "mask.png"], input="n\n"
+    )
+    assert result.exit_code == 1
+    assert "Send this to" in result.stderr
+    assert script.requests == []
+    assert Ledger().entries() == []
+
+
+def test_new_begins_another_run(files, monkeypatch):
+    script = serve(monkeypatch, told(run_status(), 201), told(run_status(), 201))
+    for _ in range(2):
+        run("submit", "r.yaml", "Rex.png", "--mask", "mask.png", "--yes", "--new")
+    first, second = (request.headers["Idempotency-Key"] for request in script.requests)
+    assert first != second
+
+
+def test_words_alone_without_photos(files, monkeypatch):
+    script = serve(monkeypatch, told(run_status(), 201))
+    text = (files / "r.yaml").read_text().replace("target: L2", "target: L0")
+    (files / "words.yaml").write_text(text)
+    assert run("submit", "words.yaml", "--yes").exit_code == 0
+    assert b"PNG" not in script.requests[0].content
+
+
+@pytest.mark.parametrize("command", ["status", "watch", "cancel", "delete", "fetch"])
+def test_no_key(monkeypatch, command):
+    monkeypatch.delenv("SPINML_API_KEY")
+    result = run(command, RUN, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["code"] == "authentication_failed"
+
+
+def test_key_file(tmp_path, monkeypatch):
+    monkeypatch.delenv("SPINML_API_KEY")
+    (tmp_path / "key").write_text("from a file\n")
+    script = serve(monkeypatch, told(run_status()))
+    assert run("status", RUN, "--key-file", "key").exit_code == 0
+    assert script.requests[0].headers["Authorization"] == "Bearer from a file"
+
+
+def test_a_failed_run_is_exit_code_1(monkeypatch):
+    error = {"code": "generation_failed", "message": "too many broken", "remedy": "more steps"}
+    serve(
+        monkeypatch,
+        told(run_status("running")),
+        events(("1", "state", {"state": "failed"})),
+        told(run_status("failed", error=error)),
+    )
+    result = run("watch", RUN)
+    assert result.exit_code == 1
+    assert "too many broken" in result.stderr
+
+
+def test_watch_as_json_lines(monkeypatch):
+    serve(
+        monkeypatch,
+        events(("1", "stage", stage(1)), ("2", "state", {"state": "succeeded"})),
+        told(run_status("succeeded")),
+    )
+    lines = [json.loads(line) for line in run("watch", RUN, "--json").stdout.splitlines()]
+    assert lines[0]["stage"]["done"] == 1
+    assert lines[-1]["state"] == "succeeded"
+
+
+def test_fetch_some_and_unknown(tmp_path, monkeypatch):
+    serve(monkeypatch, file(b"model"), file(b"npz"))
+    result = run("fetch", RUN, "--what", "model", "--what", "embeddings", "--out", "out", "--json")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == b"model"
+    assert (tmp_path / "out" / "embeddings.npz").read_bytes() == b"npz"
+    assert "dataset" in run("fetch", RUN, "--what", "photos").stderr
+
+
+def test_cancel_and_delete(monkeypatch):
+    serve(monkeypatch, told({}), told(run_status("cancelled")), httpx.Response(204))
+    assert json.loads(run("cancel", RUN, "--json").stdout)["state"] == "cancelled"
+    assert json.loads(run("delete", RUN, "--json").stdout) == {"deleted": RUN}
+
+
+def test_predict_and_evaluate(tmp_path):
+    brightness_classifier(tmp_path / "m.onnx")
+    for name, level in (("dark", 0), ("bright", 255)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        path = tmp_path / "photos" / name / "1.png"
+        path.write_bytes(encode_png(np.full((9, 9, 3), level, np.uint8)))
+    result = run("predict", "m.onnx", "photos/dark/1.png", "--json")
+    assert json.loads(result.stdout)["label"] == "dark"
+    assert "dark\t" in run("predict", "m.onnx", "photos/dark/1.png").stdout
+    assert json.loads(run("evaluate", "m.onnx", "photos", "--json").stdout)["accuracy"] == 1.0
+    assert "accuracy 100.0%" in run("evaluate", "m.onnx", "photos").stdout
+
+
+def test_ledger(files, monkeypatch):
+    serve(monkeypatch, told(run_status(), 201))
+    run("submit", "r.yaml", "Rex.png", "--mask", "mask.png", "--yes")
+    told_ = json.loads(run("ledger", "--json", "--verify").stdout)
+    assert told_["head"] == told_["entries"][-1]["hash"]
+    assert "the chain is whole: 2 entries" in run("ledger", "--verify").stdout
+    path = files / "ledger.jsonl"
+    path.write_text(path.read_text().replace('"images":1', '"images":0'))
+    assert "line 1 was changed" in " ".join(run("ledger", "--verify").stderr.split())
+
+
+def test_real_photos_go_through(tmp_path, files):
+    """Real photographs, one of them a rotated 12-megapixel JPEG with a place in its EXIF."""
+    portrait = Image.fromarray(real_photos()["astronaut"]).resize((4000, 3000))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8825)[1] = "N"
+    portrait.save(tmp_path / "portrait.jpg", exif=exif, icc_profile=b"profile of a camera")
+    Image.fromarray(ellipse(3000, 4000, (800, 900))).save(tmp_path / "pm.png")
+    Image.fromarray(real_photos()["coffee"]).save(tmp_path / "coffee.jpg")
+    Image.fromarray(ellipse(600, 400, (90, 120))).save(tmp_path / "cm.png")
+    result = run(
+        "preview", "r.yaml", "portrait.jpg", "coffee.jpg", "Rex.png",
+        "--mask", "pm.png", "--mask", "cm.png", "--mask", "mask.png", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["segments"][0]["images"] == 3
+    page = (tmp_path / "preview.html").read_bytes()
+    assert b"profile of a camera" not in page
+    with Image.open(io.BytesIO((tmp_path / "preview.png").read_bytes())) as sheet:
+        assert not sheet.info

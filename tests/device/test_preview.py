@@ -1,0 +1,59 @@
+"""The preview shows every photo and holds all it shows."""
+
+import re
+
+import numpy as np
+import pytest
+
+from spinml.bundle import BundleLimits, decode_png
+from spinml.device.preview import render_page, render_sheet, summarise, write_preview
+from spinml.privacy.leakage import measure_leakage
+from spinml.privacy.sanitizer import sanitize
+from tests.photos import request_of, segmented
+
+
+def made(target, background, photos=2, **options):
+    sanitized = sanitize(request_of(target, background), [segmented()] * photos, **options)
+    return sanitized, measure_leakage(sanitized)
+
+
+@pytest.mark.parametrize(
+    ("target", "background"), [("L0", "L0"), ("L1", "L1"), ("L2", "L2"), ("L2", "L0")]
+)
+def test_every_preference_can_be_shown(target, background):
+    sanitized, leakage = made(target, background)
+    sheet = render_sheet(sanitized, leakage)
+    assert sheet.ndim == 3
+    assert sheet.shape[0] > 2 * 240
+    page = render_page(sanitized, leakage)
+    shown = 2 + 2 * (target != "L0") + 2 * (background != "L0")
+    assert page.count("<img ") == shown
+    assert page.count("“cat”") == 1 + 2 * (target == "L0")
+
+
+def test_the_page_loads_nothing():
+    page = render_page(*made("L2", "L2", hole="box"))
+    assert not re.search(r"https?://|<script|<link|@import", page)
+
+
+def test_words_are_escaped():
+    sanitized = sanitize(request_of("L0", "L0", target_object="Rex's bowl"), [segmented()])
+    page = render_page(sanitized, measure_leakage(sanitized))
+    assert "Rex&#39;s bowl" in page
+
+
+def test_no_photo_at_all():
+    sanitized, leakage = made("L0", "L0", photos=0)
+    assert render_sheet(sanitized, leakage).shape[0] > 0
+    assert "Nothing has been sent" in render_page(sanitized, leakage)
+
+
+def test_files_and_summary(tmp_path):
+    sanitized, leakage = made("L2", "L1")
+    sheet, page = write_preview(sanitized, leakage, tmp_path / "preview")
+    limits = BundleLimits(max_image_px=4000)
+    assert np.ptp(decode_png(sheet.read_bytes(), limits)) > 100
+    assert page.read_text().startswith("<!doctype html>")
+    target, background = summarise(sanitized.bundle, leakage)
+    assert (target.what, target.images) == ("its pixels", 2)
+    assert background.what == "a feature map (canny)"

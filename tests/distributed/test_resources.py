@@ -1,0 +1,69 @@
+"""The pool and the resource sums, without a cluster."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+from ray import exceptions as ray_errors
+
+from spinml.config import ResourceConfig, Resources, ServerConfig, TrainingConfig
+from spinml.distributed.events import StageState, stage_event
+from spinml.distributed.failures import raised_on_purpose, stage_error, worker_died
+from spinml.distributed.operations import Operations, load
+from spinml.distributed.resources import COORDINATOR, Capacity, Demand, demand_of
+from spinml.errors import GenerationError, InfeasibleResourcesError, StageError
+from spinml.pipeline.stages import Stage, StageKind
+
+BOTH = Resources(num_cpus=2)
+
+
+def test_a_coordinator_holds_what_its_actors_hold() -> None:
+    config = ServerConfig(
+        resources=ResourceConfig(
+            generation=Resources(num_cpus=4, num_gpus=1, memory_gb=8), generation_actors=3
+        ),
+        training=TrainingConfig(num_workers=2),
+    )
+    generation = demand_of(StageKind.GENERATE, config)
+    assert generation.worker == COORDINATOR
+    assert generation.total() == {"CPU": 12, "GPU": 3, "memory": 24e9}
+    assert demand_of(StageKind.TRAIN, config).total() == {"CPU": 4}
+    assert demand_of(StageKind.TRAIN, config, plain=True).total() == {"CPU": 2}
+
+
+def test_an_actor_must_fit_one_node() -> None:
+    nodes = [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 1.0}]
+    capacity = Capacity(nodes, {"CPU": 16.0, "GPU": 2.0})
+    capacity.check(Demand(COORDINATOR, (Resources(num_gpus=1),) * 2), "this")
+    with pytest.raises(InfeasibleResourcesError, match="a node has at most 8 CPU, 1 GPU") as caught:
+        capacity.check(Demand(Resources(num_gpus=2)), "this")
+    assert pickle.loads(pickle.dumps(caught.value)).details["wanted"] == {"CPU": 1, "GPU": 2}
+    with pytest.raises(InfeasibleResourcesError, match="the cluster has"):
+        capacity.check(Demand(COORDINATOR, (Resources(num_gpus=1),) * 3), "this")
+
+
+def test_every_default_operation_has_a_place() -> None:
+    missing = set(StageKind) - set(Operations().functions)
+    assert missing == {StageKind.SEGMENT, StageKind.GENERATE, StageKind.TRAIN}
+    with pytest.raises(StageError, match="cannot be imported"):
+        load("spinml.pipeline.stages:no_such_thing")
+
+
+def test_errors_are_told_from_deaths() -> None:
+    own = GenerationError("broken", remedy="draw better")
+    task = ray_errors.RayTaskError("f", "traceback", own)
+    assert raised_on_purpose(task) is own
+    assert not worker_died(task)
+    died = ray_errors.RayTaskError("f", "traceback", ray_errors.ActorDiedError())
+    assert worker_died(died)
+    stage = Stage(StageKind.MERGE, {"words": "my dog"})
+    told = stage_error(stage, ray_errors.RayTaskError("f", "traceback", ValueError("my dog")))
+    assert "my dog" not in str(told)
+    assert "ValueError" in str(told)
+
+
+def test_an_event_carries_no_parameters() -> None:
+    event = stage_event(Stage(StageKind.MERGE, {"words": "my dog"}), StageState.RUNNING)
+    assert "dog" not in repr(event)
+    assert event.label == "merge"

@@ -1,0 +1,138 @@
+"""Keys of stages: what is shared, what is not, and what a run still has to execute."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from spinml.bundle import SanitizedSegment
+from spinml.config import ServerConfig
+from spinml.errors import ArtifactNotFoundError
+from spinml.pipeline.plan import Plan, make_plan, missing, union
+from spinml.pipeline.stages import Stage, StageKind
+from spinml.request import Scheme, parse_request
+
+
+def plan(target: str = "L2", background: str = "L0", **changes: Any) -> Plan:
+    """The plan of the pet task under a preference; ``config`` and ``image`` may be changed."""
+    config = ServerConfig.model_validate(changes.pop("config", {}))
+    image = changes.pop("image", b"pixels")
+    checkpoint = changes.pop("checkpoint", "home-1")
+    request = parse_request(
+        {
+            "target_object": "dog",
+            "background": "bedroom",
+            "training_objective": "what is my dog doing",
+            "label_classes": ["eating", "sleeping"],
+            "privacy": {"target": target, "background": background},
+        }
+        | changes
+    )
+    segments = [
+        segment("target", target, "dog", image),
+        segment("background", background, "bedroom", image),
+    ]
+    return make_plan(request, segments, config, checkpoint)
+
+
+def segment(name: Any, scheme: str, text: str, image: bytes) -> SanitizedSegment:
+    feature = "canny" if scheme == "L1" else None
+    images = () if scheme == "L0" else (image,)
+    return SanitizedSegment(
+        name=name, scheme=Scheme(scheme), text=text, feature=feature, images=images
+    )
+
+
+def digest(plan: Plan, label: str) -> str:
+    return next(stage.digest for stage in plan if stage.label == label)
+
+
+def kinds(plan: Plan) -> list[StageKind]:
+    return [stage.kind for stage in plan if stage.kind is not StageKind.SEGMENT]
+
+
+def test_the_same_request_has_the_same_keys() -> None:
+    assert list(plan().stages) == list(plan().stages)
+    assert plan().results == plan().results
+
+
+@pytest.mark.parametrize("scheme", ["L0", "L1", "L2"])
+def test_each_scheme_has_its_stages(scheme: str) -> None:
+    wanted = {
+        "L0": [],
+        "L1": [StageKind.EXPAND, StageKind.PRIOR, StageKind.FINETUNE],
+        "L2": [StageKind.PRIOR, StageKind.FINETUNE],
+    }[scheme]
+    last = [StageKind.GENERATE, StageKind.TRAIN, StageKind.EXPORT, StageKind.MEASURE]
+    assert kinds(plan(scheme, "L0")) == wanted + last
+    merge = [StageKind.MERGE] if wanted else []
+    assert kinds(plan("L0", scheme)) == wanted + merge + last
+
+
+def test_another_background_preference_keeps_the_target_fine_tune() -> None:
+    plans = [plan("L2", background) for background in ("L0", "L1", "L2")]
+    assert len({digest(each, "fine-tune target") for each in plans}) == 1
+    assert len({each.results["dataset"] for each in plans}) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"config": {"finetune": {"steps": 7}}},
+        {"checkpoint": "home-2"},
+        {"image": b"other pixels"},
+        {"label_classes": ["eating", "playing"]},
+    ],
+)
+def test_what_a_fine_tune_depends_on_is_in_its_key(change: dict[str, Any]) -> None:
+    assert digest(plan(**change), "fine-tune target") != digest(plan(), "fine-tune target")
+
+
+def test_training_settings_change_no_dataset() -> None:
+    other = plan(config={"training": {"epochs": 9}})
+    assert other.results["dataset"] == plan().results["dataset"]
+    assert other.results["model"] != plan().results["model"]
+
+
+def test_resources_change_no_key() -> None:
+    other = plan(config={"resources": {"generation_actors": 8}})
+    assert list(other.stages) == list(plan().stages)
+
+
+def test_a_union_holds_shared_stages_once() -> None:
+    both = union([plan("L2", "L0"), plan("L2", "L2")])
+    labels = [stage.label for stage in both]
+    assert labels.count("fine-tune target") == 1
+    assert labels.count("generate") == 2
+    assert both.result("1.model").digest == plan("L2", "L2").results["model"]
+
+
+def test_tenants_are_separate() -> None:
+    stage = plan().result("dataset")
+    assert stage.key("alice").path == f"alice/generate/{stage.digest}"
+    assert stage.key("alice") != stage.key("bob")
+
+
+def test_only_what_a_missing_stage_needs_is_executed() -> None:
+    whole = plan("L2", "L2")
+    there = {digest(whole, "segment target"), digest(whole, "segment background")}
+    assert missing(whole, lambda stage: stage.digest in there) == [
+        stage for stage in whole if stage.kind is not StageKind.SEGMENT
+    ]
+    there |= {whole.results["dataset"], whole.results["model"]}
+    left = missing(whole, lambda stage: stage.digest in there)
+    assert [stage.kind for stage in left] == [StageKind.EXPORT, StageKind.MEASURE]
+    assert missing(whole, lambda stage: True) == []
+    with pytest.raises(ArtifactNotFoundError):
+        missing(whole, lambda stage: False)
+
+
+def test_a_plan_has_inputs_first() -> None:
+    first = Stage(StageKind.MERGE, {})
+    second = Stage(StageKind.MERGE, {"n": 2}, {"tuned_unet": first.digest})
+    with pytest.raises(ValueError, match="tuned_unet"):
+        Plan({second.digest: second, first.digest: first}, {})
+    with pytest.raises(ValueError, match="model"):
+        Plan({first.digest: first}, {"model": "none"})

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from spinml.config import CheckpointConfig, ServerConfig
+from spinml.errors import CheckpointError, ConfigError
+from spinml.synthesis.checkpoint import Checkpoint
+from spinml.synthesis.compute import select_device
+from spinml.synthesis.identity import checkpoint_identity, locate
+
+
+def test_a_folder_is_loaded_with_its_parts(checkpoint: Checkpoint) -> None:
+    assert checkpoint.latent_shape == (4, 8, 8)
+    assert checkpoint.inpainting_unet().config.in_channels == 9
+    assert checkpoint.controlnet("canny") is not None
+    assert checkpoint.text_image is not None
+    assert checkpoint.base_unet().dtype is torch.float32
+
+
+def test_every_missing_part_is_named_at_once(checkpoint_folder: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(checkpoint_folder, tmp_path / "broken")
+    shutil.rmtree(broken / "vae")
+    (broken / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(CheckpointError) as caught:
+        Checkpoint.load(CheckpointConfig(base=str(broken), resolution_px=64))
+    assert caught.value.details["parts"] == ["vae", "unet"]
+    assert caught.value.remedy
+
+
+def test_a_missing_controlnet_is_named(checkpoint: Checkpoint) -> None:
+    with pytest.raises(CheckpointError, match="controlnet_depth"):
+        checkpoint.controlnet("depth")
+
+
+def test_a_resolution_that_the_unet_cannot_halve_is_refused(checkpoint_folder: Path) -> None:
+    with pytest.raises(CheckpointError, match="multiple of 16"):
+        Checkpoint.load(CheckpointConfig(base=str(checkpoint_folder), resolution_px=72))
+
+
+def test_identity_follows_the_content_not_the_place(
+    config: ServerConfig, checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(checkpoint_folder, tmp_path / "copy")
+    moved = config.checkpoint.model_copy(update={"base": str(copy)})
+    assert checkpoint_identity(moved) == checkpoint_identity(config.checkpoint)
+    weights = copy / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert checkpoint_identity(moved) != checkpoint_identity(config.checkpoint)
+
+
+def test_identity_of_a_hub_model_is_its_name_and_revision() -> None:
+    first = CheckpointConfig(base="owner/model", revision="a")
+    assert checkpoint_identity(first) == checkpoint_identity(first)
+    assert checkpoint_identity(first) != checkpoint_identity(
+        first.model_copy(update={"revision": "b"})
+    )
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./nothing", "nothing"])
+def test_a_name_that_is_nothing_is_refused(name: str) -> None:
+    with pytest.raises(CheckpointError, match="neither a folder"):
+        locate(name)
+
+
+def test_planning_imports_no_torch() -> None:
+    imports = "import sys, spinml.synthesis.identity, spinml.synthesis.shards"
+    code = f"{imports}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_process_without_a_gpu_cannot_be_told_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert select_device("auto").type == "cpu"
+    with pytest.raises(ConfigError, match="no GPU"):
+        select_device("cuda")

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from spinml.config import CutoutConfig
+from spinml.images import GROUND
+from spinml.synthesis.compose import paste, place
+from spinml.synthesis.cutout import Broken, CutOut, find_object
+
+
+def _ground() -> np.ndarray:
+    return np.full((128, 128, 3), GROUND, np.uint8)
+
+
+def _dog(colour: int = 60) -> np.ndarray:
+    image = _ground()
+    cv2.ellipse(image, (64, 64), (40, 25), 0, 0, 360, (colour, colour, colour), -1)
+    cv2.circle(image, (64, 64), 8, (GROUND, GROUND, GROUND), -1)
+    return image
+
+
+def test_the_object_is_found_with_its_hole_filled() -> None:
+    wanted = np.zeros((128, 128), np.uint8)
+    cv2.ellipse(wanted, (64, 64), (40, 25), 0, 0, 360, 1, -1)
+    found = find_object(_dog(), CutoutConfig())
+    assert isinstance(found, CutOut)
+    both = found.mask & wanted.astype(bool)
+    either = found.mask | wanted.astype(bool)
+    assert both.sum() / either.sum() > 0.93
+    assert found.mask[64, 64]
+
+
+def _two() -> np.ndarray:
+    image = _ground()
+    cv2.circle(image, (35, 64), 20, (50, 50, 50), -1)
+    cv2.circle(image, (95, 64), 18, (50, 50, 50), -1)
+    return image
+
+
+def _running_out() -> np.ndarray:
+    image = _ground()
+    image[:, :60] = 40
+    return image
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (_ground(), Broken.EMPTY),
+        (_dog(GROUND - 12), Broken.EMPTY),
+        (_ground() - 100, Broken.GROUND),
+        (_two(), Broken.FRAGMENTED),
+        (_running_out(), Broken.CUT_OFF),
+    ],
+)
+def test_broken_objects_are_told_apart(image: np.ndarray, reason: Broken) -> None:
+    assert find_object(image, CutoutConfig()) is reason
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_objects_stand_wholly_inside_at_a_scale_in_the_range(seed: int) -> None:
+    found = find_object(_dog(), CutoutConfig())
+    assert isinstance(found, CutOut)
+    placed = place(found, 96, (0.3, 0.8), seed)
+    x0, y0, x1, y1 = placed.box
+    assert 0 <= x0 < x1 <= 96
+    assert 0 <= y0 < y1 <= 96
+    assert 0.25 * 96 <= max(x1 - x0, y1 - y0) <= 0.8 * 96 + 1
+
+
+def test_no_ground_bleeds_in_and_the_object_keeps_its_pixels() -> None:
+    found = find_object(_dog(), CutoutConfig())
+    assert isinstance(found, CutOut)
+    placed = place(CutOut(found.image, found.mask), 128, (0.6, 0.6), 0)
+    black = np.zeros((128, 128, 3), np.uint8)
+    pasted = paste(placed, black)
+    x0, y0, _, y1 = placed.box
+    middle = pasted[(y0 + y1) // 2, x0 + 6]
+    assert abs(int(middle[0]) - 60) <= 2
+    assert (pasted[placed.alpha == 0] == 0).all()
+    rim = pasted[(placed.alpha > 0) & (placed.alpha < 0.5)]
+    assert rim.size == 0 or rim.max() < 100
