@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spinml.config import ServerConfig, load_config
+from spinml.errors import SpinMLError
 from spinml.synthesis.checkpoint import Checkpoint
 from spinml.synthesis.diffusion import Order, Sampler
 from spinml.synthesis.dreambooth import finetune
@@ -136,8 +137,6 @@ def benchmark_memory(bench: Bench) -> list[Row]:
 
 def _memory_of(stage: str, bench: Bench) -> float:
     """GiB that this process held at most, after doing a little of ``stage``."""
-    import resource
-
     _ = bench.checkpoint
     if stage == "finetune":
         settings = bench.config.finetune.model_copy(update={"steps": 2})
@@ -145,7 +144,10 @@ def _memory_of(stage: str, bench: Bench) -> float:
         finetune(bench.checkpoint, images, images, settings, seed=0)
     elif stage == "generate":
         _images_per_s(bench, bench.config.generation.batch_size, bench.config.generation.batch_size)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    # Not getrusage: its peak is inherited from the process that started this one.
+    status = Path("/proc/self/status").read_text()
+    peak_kib = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(peak_kib) / 2**20
 
 
 BENCHMARKS: dict[str, Callable[[Bench], Sequence[Row]]] = {
@@ -191,4 +193,7 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    try:
+        typer.run(main)
+    except SpinMLError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

@@ -122,7 +122,7 @@ def _evaluate(
         seed=seed,
         accuracy=accuracy.accuracy,
         synthetic_accuracy=figures["measure"]["validation_accuracy"],
-        rejected_share=figures["dataset"]["rejected"] / figures["dataset"]["images"],
+        rejected_share=sum(figures["dataset"]["rejected"].values()) / figures["dataset"]["draws"],
         mi_target=leakage.target.histogram,
         mi_background=leakage.background.histogram,
         mi_target_regional=leakage.target.regional,

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from spinml.bundle import HoleMode
 from spinml.device.client import RESULTS, Client
+from spinml.device.key import key_file as this_machines_key_file
 from spinml.device.ledger import Ledger
 from spinml.device.photos import load_photos
 from spinml.device.predictor import Predictor
@@ -342,11 +343,20 @@ def _api_key(key_file: Path | None) -> str:
         AuthenticationError: there is none.
     """
     try:
-        key = key_file.read_text().strip() if key_file else os.environ.get(KEY_VARIABLE, "")
+        if key_file is not None:
+            key = _key_in(key_file)
+        else:
+            own = this_machines_key_file()
+            key = os.environ.get(KEY_VARIABLE) or (_key_in(own) if own.is_file() else "")
     except (OSError, UnicodeDecodeError) as error:
         raise AuthenticationError(f"the key file cannot be read: {type(error).__name__}") from None
     if not key:
         raise AuthenticationError(
-            "there is no API key", remedy=f"set {KEY_VARIABLE}, or give --key-file"
+            "there is no API key",
+            remedy=f"set {KEY_VARIABLE}, give --key-file, or start `spinml serve` on this machine",
         )
     return key
+
+
+def _key_in(path: Path) -> str:
+    return path.read_text(encoding="ascii").strip()

@@ -184,7 +184,8 @@ class Client:
         ):
             _raise_for_error(source.response)
             for item in source.iter_sse():
-                yield _told(RunEvent, item.data.encode(), id=item.id)
+                if item.data:  # else a comment that keeps the connection alive
+                    yield _told(RunEvent, item.data.encode(), id=item.id)
 
     def _request(self, method: str, url: str, **options: Any) -> httpx.Response:
         def once() -> httpx.Response:

@@ -21,7 +21,7 @@ class StageStatus(_Told):
 
     label: str
     kind: str
-    state: Literal["waiting", "running", "done", "reused", "failed"]
+    state: Literal["waiting", "running", "done", "reused", "failed", "cancelled"]
     done: int = 0
     total: int = 0
     unit: str = ""

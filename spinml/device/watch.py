@@ -21,7 +21,14 @@ from rich.text import Text
 from spinml.device.client import Client
 from spinml.device.runs import RunEvent, RunStatus, StageStatus
 
-_MARKS = {"waiting": "·", "running": "▸", "done": "✓", "reused": "↺", "failed": "✗"}
+_MARKS = {
+    "waiting": "·",
+    "running": "▸",
+    "done": "✓",
+    "reused": "↺",
+    "failed": "✗",
+    "cancelled": "✗",
+}
 
 
 class _RateColumn(ProgressColumn):
@@ -62,7 +69,7 @@ class StageBars:
         self.progress.update(
             bar, completed=done, total=total, mark=_MARKS[stage.state], unit=stage.unit
         )
-        if ended or stage.state == "failed":
+        if ended or stage.state in ("failed", "cancelled"):
             self.progress.stop_task(bar)
 
 

@@ -34,8 +34,11 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def raised_on_purpose(error: BaseException) -> SpinMLError | None:
-    """The SpinMLError somewhere in what Ray raised."""
-    return next((cause for cause in causes(error) if isinstance(cause, SpinMLError)), None)
+    """The SpinMLError somewhere in what Ray raised; not the RayTaskError that poses as one."""
+    for cause in causes(error):
+        if isinstance(cause, SpinMLError) and not isinstance(cause, ray_errors.RayTaskError):
+            return cause
+    return None
 
 
 def worker_died(error: BaseException) -> bool:

@@ -38,7 +38,8 @@ def serve(
     num_gpus: Annotated[int | None, typer.Option(help="GPUs of that cluster.")] = None,
 ) -> None:
     """Serve until Ctrl-C."""
-    from spinml.service.launch import RunningService, key_file, serve_forever
+    from spinml.device.key import key_file
+    from spinml.service.launch import RunningService, serve_forever
 
     def announce(service: RunningService) -> None:
         typer.echo(f"SpinML serves at {service.url}")

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import platformdirs
 import ray
 from ray import serve
 from ray.serve.config import HTTPOptions
 
 from spinml.config import ServerConfig
+from spinml.device.key import key_file
 from spinml.distributed.cluster import connect
 from spinml.service.database import Database
 from spinml.service.keys import create_key, create_tenant, list_keys, list_tenants
@@ -33,12 +33,6 @@ class RunningService(NamedTuple):
 
     url: str
     key: str
-
-
-def key_file() -> Path:
-    """Where this machine's own key lies: ``$SPINML_HOME/api_key``, or the user's data folder."""
-    home = os.environ.get("SPINML_HOME")
-    return (Path(home) if home else platformdirs.user_data_path("spinml")) / "api_key"
 
 
 @contextmanager

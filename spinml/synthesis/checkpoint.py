@@ -68,7 +68,7 @@ class Checkpoint:
     """The parts of a latent diffusion model, on one device and ready to sample.
 
     Attributes:
-        vae: always float32, so that colours stay exact.
+        vae: float32; see :mod:`spinml.synthesis.latents` for what it computes in.
         tokenizer, text_encoder: the prompt's encoder.
         unet: the base UNet, in the compute type. Copy it before changing it.
     """

@@ -130,7 +130,7 @@ class Sampler:
         images: list[Photo] = []
         for start in range(0, len(order), self.batch_size):
             latents = self._denoise(unet, order.select(start, start + self.batch_size))
-            images += decode(self.checkpoint.vae, latents)
+            images += decode(self.checkpoint.vae, self.checkpoint.compute, latents)
             if tick:
                 tick(len(images))
         return images
@@ -140,7 +140,7 @@ class Sampler:
         device, dtype = self.checkpoint.compute.device, self.checkpoint.compute.dtype
         scheduler = self.checkpoint.scheduler(self.steps)
         noise = initial_noise(self.checkpoint.latent_shape, order.seeds).to(device)
-        latents = noise * scheduler.init_noise_sigma
+        latents: Tensor = noise * scheduler.init_noise_sigma
         guided = self.guidance_scale > 1.0
         embeddings = self.encode(order.prompts)
         if guided:

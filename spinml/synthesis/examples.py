@@ -109,7 +109,9 @@ class CachedExamples(_Base):
         super().__init__(checkpoint, references, class_images, batch_size, seed)
         both = torch.stack([self.pixels, self.pixels.flip(-1)], dim=1).flatten(0, 1)
         parts = [
-            posterior(checkpoint.vae, both[start : start + _ENCODE_BATCH]).parameters
+            posterior(
+                checkpoint.vae, checkpoint.compute, both[start : start + _ENCODE_BATCH]
+            ).parameters
             for start in range(0, len(both), _ENCODE_BATCH)
         ]
         self.moments = torch.cat(parts)
@@ -130,7 +132,8 @@ class UncachedExamples(_Base):
 
     def draw(self) -> Batch:
         chosen, flip = self.choose()
-        moments = posterior(self.checkpoint.vae, _mirrored(self.pixels[chosen], flip)).parameters
+        pixels = _mirrored(self.pixels[chosen], flip)
+        moments = posterior(self.checkpoint.vae, self.checkpoint.compute, pixels).parameters
         latents = _sample(self.checkpoint, moments, self.generator)
         captions = [self.captions[index] for index in chosen]
         return self.batch(latents, encode_prompts(self.checkpoint, captions), chosen, flip)

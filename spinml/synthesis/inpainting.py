@@ -80,7 +80,7 @@ def inpainting_channels(
     inpainting pipeline does, but for the mode, which keeps it free of chance.
     """
     kept = torch.from_numpy(np.stack(keep))[:, None].float()
-    masked = posterior(checkpoint.vae, to_tensor(images) * kept).mode()
+    masked = posterior(checkpoint.vae, checkpoint.compute, to_tensor(images) * kept).mode()
     size = (checkpoint.latent_size, checkpoint.latent_size)
     painted = F.interpolate(1.0 - kept, size=size, mode="nearest").to(masked)
     return torch.cat([painted, scale(checkpoint.vae, masked)], dim=1)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from spinml.config import TrainingConfig
 from spinml.errors import StageError
@@ -156,6 +156,8 @@ class _Run:
     def epoch(self, number: int, trained: Trained) -> None:
         """Train one epoch, evaluate it and keep it if it is the best so far."""
         began = time.monotonic()
+        if isinstance(self.loader.sampler, DistributedSampler):
+            self.loader.sampler.set_epoch(number)
         loss, accuracy = self._train()
         found = evaluate(self.classifier, self.validation, self.compute.device)
         seconds = round(time.monotonic() - began, 3)

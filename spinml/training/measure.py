@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from spinml.images import GROUND, Mask, Photo, cut_out, encode_png, on_plain_ground
+from spinml.images import Mask, Photo, cut_out, encode_png, on_plain_ground
+from spinml.privacy.background import take_background
 from spinml.synthesis.dataset import ShardDataset, decode_image, decode_mask
 from spinml.training.data import load_images, stratified_split
 from spinml.training.embedders import Embedder
@@ -34,10 +35,10 @@ def split_segments(image: Photo, mask: Mask) -> Segments:
     """The segments as the device's: SIM compares like with like.
 
     The target is the square cut-out on plain ground, at the image's size; the background is the
-    image with the object's pixels at the plain ground's grey.
+    image with the object's grown box painted over, as the device does with its own photos.
     """
     target = on_plain_ground(cut_out(image, mask, image.shape[0]))
-    return Segments(target, np.where(mask[..., None], np.uint8(GROUND), image))
+    return Segments(target, take_background(image, mask, "inpaint").pixels)
 
 
 def embed_dataset(

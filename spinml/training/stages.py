@@ -72,7 +72,7 @@ def run_export(context: StageContext) -> dict[str, Any]:
 def run_measure(context: StageContext) -> dict[str, Any]:
     """MEASURE (§3.4): "dataset" and "model" → embeddings, figures and samples.
 
-    ``embeddings.npz`` holds ``targets`` and ``backgrounds``, each ``(n, d)``; ``figures.json`` is
+    ``embeddings.npz`` holds ``target`` and ``background``, each ``(n, d)``; ``figures.json`` is
     as :func:`spinml.training.measure.collect_figures` says; ``samples/`` holds PNGs.
     """
     settings = MeasureConfig.model_validate(context.params["settings"])
@@ -80,7 +80,7 @@ def run_measure(context: StageContext) -> dict[str, Any]:
     embedder = load_embedder(context.config)
     context.progress(0, 3, "parts")
     targets, backgrounds = embed_dataset(dataset, embedder, settings.max_embeddings)
-    np.savez(context.out / EMBEDDINGS_FILE, targets=targets, backgrounds=backgrounds)
+    np.savez(context.out / EMBEDDINGS_FILE, target=targets, background=backgrounds)
     context.progress(1, 3, "parts")
     validation = validate(dataset, context.inputs["model"])
     context.progress(2, 3, "parts")

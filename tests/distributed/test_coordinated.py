@@ -60,5 +60,6 @@ def test_an_error_in_a_shard_comes_out_as_raised(site: Site, executor: Executor)
     dataset = site.stage("dataset", kind=StageKind.GENERATE, shards=2, wait_s=0.1, raises=True)
     with pytest.raises(GenerationError) as caught:
         executor.run(plan_of(dataset), "alice", "run", lambda event: None)
+    assert type(caught.value) is GenerationError
     assert caught.value.remedy == "draw better"
     assert not site.store.exists(dataset.key("alice"))

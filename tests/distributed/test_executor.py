@@ -83,6 +83,7 @@ def test_a_failure_stops_the_others_and_comes_out_as_raised(site: Site, executor
     began = time.monotonic()
     with pytest.raises(GenerationError) as caught:
         executor.run(plan, "alice", "run", events.append)
+    assert type(caught.value) is GenerationError
     assert caught.value.remedy == "draw better"
     assert caught.value.details == {"n": 4}
     assert time.monotonic() - began < 50

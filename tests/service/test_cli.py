@@ -12,7 +12,8 @@ from spinml.errors import AuthenticationError, ConflictError, NotFoundError
 from spinml.service.cli import admin
 from spinml.service.database import Database
 from spinml.service.keys import KeyVerifier, revoke_key
-from spinml.service.launch import key_file, own_key
+from spinml.device.key import key_file
+from spinml.service.launch import own_key
 
 
 @pytest.fixture

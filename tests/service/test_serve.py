@@ -12,7 +12,8 @@ import pytest
 from httpx_sse import connect_sse
 
 from spinml.config import ServerConfig
-from spinml.service.launch import RunningService, key_file, running_service
+from spinml.device.key import key_file
+from spinml.service.launch import RunningService, running_service
 from tests.service import bundles
 
 pytestmark = pytest.mark.ray

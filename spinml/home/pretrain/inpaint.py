@@ -40,9 +40,9 @@ GREY = 127.5
 class InpaintSettings:
     """How many examples of each sort are prepared, and how they are trained."""
 
-    scenes: int = 3000
-    pasted: int = 3000
-    boxes: int = 1500
+    scenes: int = 2500
+    pasted: int = 2500
+    boxes: int = 1000
     batch: int = 32
     rate: float = 4e-4
     variants: int = 4
