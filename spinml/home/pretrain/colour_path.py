@@ -17,6 +17,7 @@ from torch import Tensor, nn
 AXES = torch.tensor([[0.6, 0.6, 0.6], [2.6, -2.6, 0.0], [1.4, 1.4, -2.8]])
 CONSTANT = 4.0
 CARRIED = 8  # brightness, red-green, yellow-blue, each with its negative; the constant with its own
+MIN_CARRIED = 24  # channels at full size: eight groups of three
 LOGVAR = -5.0
 
 
