@@ -16,7 +16,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -29,6 +28,7 @@ from spinml.device.semantics import measure_similarity
 from spinml.device.submit import submit_recorded
 from spinml.device.watch import watch
 from spinml.errors import error_from_dict
+from spinml.home.photos import PhotoSet
 from spinml.privacy.leakage import Leakage, measure_leakage
 from spinml.privacy.private import SegmentedPhoto
 from spinml.privacy.sanitizer import Sanitized, sanitize
@@ -67,9 +67,9 @@ class DemoResult:
         return asdict(self)
 
 
-def home_photos() -> Path:
-    """The shipped photos of the private home of the pet task: ``references/`` and ``test/``."""
-    return Path(str(resources.files("spinml.home") / "data" / "pet"))
+def home_photos() -> PhotoSet:
+    """The shipped photos of the private home of the pet task."""
+    return PhotoSet(Path(str(resources.files("spinml.home") / "data" / "pet")))
 
 
 def home_request(
@@ -80,13 +80,18 @@ def home_request(
     Raises:
         InvalidRequestError: no such scheme, or a number out of range.
     """
-    text = (home_photos() / "request.yaml").read_text(encoding="utf-8")
-    data = yaml.safe_load(text) | {
-        "privacy": {"target": target, "background": background},
-        "seed": seed,
-        "images_per_class": images_per_class,
-    }
-    return parse_request(data)
+    record = home_photos().record
+    return parse_request(
+        {
+            "target_object": record.target_object,
+            "background": record.background,
+            "training_objective": f"A model that tells what my {record.target_object} is doing",
+            "label_classes": record.label_classes,
+            "privacy": {"target": target, "background": background},
+            "seed": seed,
+            "images_per_class": images_per_class,
+        }
+    )
 
 
 def home_references(request: TrainingRequest) -> Loaded:
@@ -95,7 +100,7 @@ def home_references(request: TrainingRequest) -> Loaded:
     Raises:
         NoTargetFoundError: it is on none of them.
     """
-    return load_photos(request, sorted((home_photos() / "references").glob("*.jpg")))
+    return load_photos(request, home_photos().references())
 
 
 def run_demo(settings: DemoSettings, console: Console) -> DemoResult:
@@ -178,7 +183,7 @@ def _measure(
     started: float,
 ) -> DemoResult:
     """Everything that only the device may know, and the report of it."""
-    evaluation = Predictor(out / "model.onnx").evaluate(home_photos() / "test")
+    evaluation = Predictor(out / "model.onnx").evaluate(home_photos().folder / "test")
     sim = measure_similarity(photos, out / "embeddings.npz")
     report = RunReport.model_validate_json((out / "run.json").read_bytes())
     home = build_home_report(photos, sanitized, leakage, sim, evaluation)

@@ -113,7 +113,7 @@ def _evaluate(
             role: executor.store.fetch(plan.result(role).key(TENANT), Path(name) / role)
             for role in ("export", "measure")
         }
-        accuracy = Predictor(files["export"] / "model.onnx").evaluate(home_photos() / "test")
+        accuracy = Predictor(files["export"] / "model.onnx").evaluate(home_photos().folder / "test")
         sim = measure_similarity(photos, files["measure"] / "embeddings.npz")
     figures = {role: _figures(executor, plan, role) for role in ("dataset", "measure")}
     return Row(

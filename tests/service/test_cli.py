@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from spinml.device.key import key_file
 from spinml.errors import AuthenticationError, ConflictError, NotFoundError
 from spinml.service.cli import admin
 from spinml.service.database import Database
 from spinml.service.keys import KeyVerifier, revoke_key
-from spinml.device.key import key_file
 from spinml.service.launch import own_key
 
 
