@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from spinml.device.semantics import measure_similarity
 from spinml.device.submit import submit_recorded
 from spinml.device.watch import watch
 from spinml.errors import error_from_dict
-from spinml.home.photos import PhotoSet
+from spinml.home.photos import shipped_pet
 from spinml.privacy.leakage import Leakage, measure_leakage
 from spinml.privacy.private import SegmentedPhoto
 from spinml.privacy.sanitizer import Sanitized, sanitize
@@ -67,11 +66,6 @@ class DemoResult:
         return asdict(self)
 
 
-def home_photos() -> PhotoSet:
-    """The shipped photos of the private home of the pet task."""
-    return PhotoSet(Path(str(resources.files("spinml.home") / "data" / "pet")))
-
-
 def home_request(
     *, target: str, background: str, seed: int, images_per_class: int | None = None
 ) -> TrainingRequest:
@@ -80,7 +74,7 @@ def home_request(
     Raises:
         InvalidRequestError: no such scheme, or a number out of range.
     """
-    record = home_photos().record
+    record = shipped_pet().record
     return parse_request(
         {
             "target_object": record.target_object,
@@ -100,7 +94,7 @@ def home_references(request: TrainingRequest) -> Loaded:
     Raises:
         NoTargetFoundError: it is on none of them.
     """
-    return load_photos(request, home_photos().references())
+    return load_photos(request, shipped_pet().references())
 
 
 def run_demo(settings: DemoSettings, console: Console) -> DemoResult:
@@ -183,7 +177,7 @@ def _measure(
     started: float,
 ) -> DemoResult:
     """Everything that only the device may know, and the report of it."""
-    evaluation = Predictor(out / "model.onnx").evaluate(home_photos().folder / "test")
+    evaluation = Predictor(out / "model.onnx").evaluate(shipped_pet().folder / "test")
     sim = measure_similarity(photos, out / "embeddings.npz")
     report = RunReport.model_validate_json((out / "run.json").read_bytes())
     home = build_home_report(photos, sanitized, leakage, sim, evaluation)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from spinml.config import ServerConfig
-from spinml.demo import home_photos, home_references, home_request
+from spinml.demo import home_references, home_request
 from spinml.device.predictor import Predictor
 from spinml.device.semantics import measure_similarity
 from spinml.distributed.events import StageEvent
 from spinml.distributed.executor import Executor
+from spinml.home.photos import shipped_pet
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import Plan, make_plan
 from spinml.privacy.leakage import measure_leakage
@@ -113,7 +114,7 @@ def _evaluate(
             role: executor.store.fetch(plan.result(role).key(TENANT), Path(name) / role)
             for role in ("export", "measure")
         }
-        accuracy = Predictor(files["export"] / "model.onnx").evaluate(home_photos().folder / "test")
+        accuracy = Predictor(files["export"] / "model.onnx").evaluate(shipped_pet().folder / "test")
         sim = measure_similarity(photos, files["measure"] / "embeddings.npz")
     figures = {role: _figures(executor, plan, role) for role in ("dataset", "measure")}
     return Row(
