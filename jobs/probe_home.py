@@ -49,14 +49,14 @@ def public_rooms(folder: Path) -> np.ndarray:
 def home_dogs(name: str, seed: int, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """As :func:`public_dogs`, of the home's own dog."""
     from spinml.home.camera import shoot
-    from spinml.home.cutout import on_plain_ground
+    from spinml.home.cutout import plain_cutout
     from spinml.home.poses import STATUSES
     from spinml.home.private import PrivateHome
     from spinml.home.renderer import shared_renderer
 
     home, renderer = PrivateHome(name, seed), shared_renderer(320)
     shots = [shoot(renderer, home, "training", i) for i in range(count)]
-    cut = [on_plain_ground(s.image, s.mask, SIDE_PX) for s in shots]
+    cut = [plain_cutout(s.image, s.mask, SIDE_PX) for s in shots]
     labels = [STATUSES.index(s.status) for s in shots]
     return np.stack([c[0] for c in cut]), np.stack([c[1] for c in cut]), np.array(labels)
 

@@ -232,6 +232,8 @@ class _Run:
             return
         by_result = {attempt.result: attempt for attempt in self.running.values()}
         ended, _ = ray.wait(list(by_result), num_returns=1, timeout=timeout_s)
+        if ended:
+            self.tell_progress()  # the last reports came before the end did
         for result in ended:
             self._finish(by_result[result])
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spinml.home.captions import words_of
-from spinml.home.cutout import on_plain_ground
+from spinml.home.cutout import plain_cutout
 from spinml.home.poses import STATUSES
 from spinml.home.worlds import PublicWorld
 
@@ -77,7 +77,7 @@ def render_row(renderer: Renderer, world: PublicWorld, index: int) -> dict[str, 
 def _row(frame: Frame, label: int, meta: str) -> dict[str, Any]:
     if frame.empty is None:
         raise ValueError("a shard needs the empty room: render with empty=True")
-    cut, cut_mask = on_plain_ground(frame.image, frame.mask, SIDE_PX)
+    cut, cut_mask = plain_cutout(frame.image, frame.mask, SIDE_PX)
     mask = frame.mask.astype(np.uint8) * 255
     return {
         "scene": _shrink(frame.image),

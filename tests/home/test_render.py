@@ -15,11 +15,12 @@ pytest.importorskip("mujoco")
 pytest.importorskip("dm_control")
 
 from spinml.home.captions import SceneWords
-from spinml.home.cutout import GROUND_RGB, on_plain_ground
+from spinml.home.cutout import plain_cutout
 from spinml.home.poses import STATUSES
 from spinml.home.renderer import Renderer
 from spinml.home.shards import missing_shards, shard_path, usable, write_shard
 from spinml.home.worlds import PublicWorld
+from spinml.images import GROUND
 
 
 @pytest.fixture(scope="module")
@@ -100,22 +101,22 @@ def test_usable_wants_a_large_dog_inside_the_frame() -> None:
     assert not usable(mask)
 
 
-def test_a_cut_out_is_centred_on_plain_ground() -> None:
+def test_a_cut_out_is_centred_plain_cutout() -> None:
     image = np.zeros((60, 80, 3), np.uint8)
     mask = np.zeros((60, 80), bool)
     mask[10:30, 0:40] = True
-    picture, soft = on_plain_ground(image, mask, 62)
+    picture, soft = plain_cutout(image, mask, 62)
     rows, columns = np.flatnonzero(soft.max(1) > 127), np.flatnonzero(soft.max(0) > 127)
     assert abs(columns[0] + columns[-1] - 61) <= 2
     assert abs(rows[0] + rows[-1] - 61) <= 2
     assert columns[-1] - columns[0] + 1 == pytest.approx(62 / 1.24, abs=2)
-    assert tuple(picture[0, 0]) == GROUND_RGB
+    assert (picture[0, 0] == GROUND).all()
     assert picture[31, 31].max() == 0
 
 
 def test_an_empty_mask_cannot_be_cut_out() -> None:
     with pytest.raises(ValueError, match="mask is empty"):
-        on_plain_ground(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), bool), 8)
+        plain_cutout(np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), bool), 8)
 
 
 def test_statuses_are_what_the_labels_index() -> None:
