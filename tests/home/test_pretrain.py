@@ -73,6 +73,16 @@ def test_latents_have_unit_variance_and_no_mean(data: Workspace) -> None:
     assert joined.mean(dim=(0, 2, 3)).abs().max().item() < 0.1
 
 
+def test_a_fresh_vae_already_passes_colours() -> None:
+    colours = np.random.default_rng(0).integers(40, 216, (8, 1, 1, 3), dtype=np.uint8)
+    images = np.broadcast_to(colours, (8, 128, 128, 3)).copy()
+    torch.manual_seed(0)
+    again = vae.reconstruct(vae.build(vae.VaeSettings()), images, "cpu")
+    error = np.abs(again.astype(float) - images)[:, 32:96, 32:96]
+    assert error.mean() < 20
+    assert np.corrcoef(again.mean((1, 2)).ravel(), images.mean((1, 2)).ravel())[0, 1] > 0.95
+
+
 def _task(data: Workspace, stage: str) -> vae.VaeTask | unet.UNetTask:
     torch.manual_seed(0)
     if stage == "vae":
@@ -231,7 +241,7 @@ def test_every_part_loads_by_its_class(checkpoint: Path) -> None:
     wide = UNet2DConditionModel.from_pretrained(checkpoint, subfolder="inpainting/unet")
     assert wide.config.in_channels == 9
     control = ControlNetModel.from_pretrained(checkpoint, subfolder="controlnet_canny")
-    assert control.config.conditioning_embedding_out_channels == CONTROL.embedding
+    assert tuple(control.config.conditioning_embedding_out_channels) == CONTROL.embedding
     assert "psnr_mean_db" in (checkpoint / "MODEL_CARD.md").read_text()
     assert set(json.loads((checkpoint / "figures.json").read_text())) <= set(MINUTES)
 

@@ -46,13 +46,20 @@ def carry_colours(vae: AutoencoderKL) -> None:
 
 def _enter(conv: nn.Conv2d, rows: Tensor) -> None:
     """The carried channels from `rows` ``(3, in)`` of the input's centre, and the constants."""
+    bias = _bias(conv)
     conv.weight[:CARRIED] = 0
-    conv.bias[:CARRIED] = 0
+    bias[:CARRIED] = 0
     centre = conv.kernel_size[0] // 2
     for axis in range(3):
         conv.weight[2 * axis, :, centre, centre] = rows[axis]
         conv.weight[2 * axis + 1, :, centre, centre] = -rows[axis]
-    conv.bias[6], conv.bias[7] = CONSTANT, -CONSTANT
+    bias[6], bias[7] = CONSTANT, -CONSTANT
+
+
+def _bias(conv: nn.Conv2d) -> Tensor:
+    if conv.bias is None:
+        raise TypeError(f"a convolution to {conv.out_channels} channels has no bias to carry in")
+    return conv.bias
 
 
 def _pass_on(conv: nn.Conv2d | None, taps: Tensor) -> None:
@@ -60,7 +67,7 @@ def _pass_on(conv: nn.Conv2d | None, taps: Tensor) -> None:
     if conv is None:
         return
     conv.weight[:CARRIED] = 0
-    conv.bias[:CARRIED] = 0
+    _bias(conv)[:CARRIED] = 0
     kernel = taps[:, None] * taps[None, :]
     for channel in range(CARRIED):
         conv.weight[channel, channel] = kernel
@@ -81,7 +88,7 @@ def _leave_encoder(vae: AutoencoderKL, latents: int) -> None:
 
 
 def _leave_decoder(vae: AutoencoderKL) -> None:
-    """RGB from the carried pairs, which the last shortcut puts beside a constant in their groups."""
+    """RGB from the carried pairs, each put beside a constant in a group of its own."""
     shortcut = vae.decoder.up_blocks[-1].resnets[0].conv_shortcut
     norm, conv = vae.decoder.conv_norm_out, vae.decoder.conv_out
     members = norm.num_channels // norm.num_groups

@@ -9,11 +9,13 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from spinml.home.pretrain.loop import Figures, LoopSettings, print_now
@@ -93,9 +95,10 @@ def run(data: Workspace, loop: LoopSettings, size_px: int = SIZE_PX, scenes: int
         train = data.train.slice(0, scenes)
         dataset = write_dataset(folder / "dataset", train, data.test.slice(0, 64))
     last = folder / "run" / "weights" / "last.pt"
-    if not (folder / "finished").exists():
-        _train(YOLO(str(last) if last.exists() else "yolov8n-seg.yaml"), dataset, loop, size_px)
-        (folder / "finished").touch()
+    left = _left(loop, folder)
+    if left.minutes is None or left.minutes > 0.05:
+        _train(YOLO(str(last) if last.exists() else "yolov8n-seg.yaml"), dataset, left, size_px)
+        (folder / "spent.json").write_text(json.dumps({"minutes": loop.minutes or 0}))
     model = YOLO(str(last))
     figures = mask_iou(model, data.test.slice(0, 200), _made(data.logs), size_px)
     _export(model, _made(folder / "model") / "segmenter.onnx", size_px)
@@ -103,6 +106,21 @@ def run(data: Workspace, loop: LoopSettings, size_px: int = SIZE_PX, scenes: int
     (data.logs / "segmenter.json").write_text(json.dumps(content, indent=1))
     print_now(f"segmenter: done, {figures}")
     return figures
+
+
+def _left(loop: LoopSettings, folder: Path) -> LoopSettings:
+    """The budget less what finished trainings in this folder have spent."""
+    spent = folder / "spent.json"
+    if loop.minutes is None or not spent.exists():
+        return loop
+    return replace(loop, minutes=loop.minutes - float(json.loads(spent.read_text())["minutes"]))
+
+
+def _interrupted(last: Path) -> bool:
+    """Whether the last training was cut off; ultralytics strips the epoch when one finishes."""
+    if not last.exists():
+        return False
+    return int(torch.load(last, map_location="cpu", weights_only=False)["epoch"]) >= 0
 
 
 def _made(folder: Path) -> Path:
@@ -119,7 +137,7 @@ def _train(model: Any, dataset: Path, loop: LoopSettings, size_px: int) -> None:
         project=str(folder),
         name="run",
         exist_ok=True,
-        resume=(folder / "run" / "weights" / "last.pt").exists(),
+        resume=_interrupted(folder / "run" / "weights" / "last.pt"),
         time=hours,
         epochs=loop.steps or 100,
         imgsz=size_px,
