@@ -9,6 +9,7 @@ pixels (L2) can be worth over knowing the word "dog" (L0).
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -171,12 +172,15 @@ def main(
 
     torch.set_num_threads(2)
     record = PhotoSet(home).record
+    # In a process of its own: Mesa's and torch's copies of LLVM crash each other.
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        dogs_of_home = pool.apply(home_dogs, (record.name, record.seed, count))
     rooms, private = public_rooms(public), test_photos(home)
     every = public_dogs(public, count + 300)
     held_out = compose([a[count:] for a in every], rooms, np.random.default_rng(99))
     dogs = {
         "generic": tuple(a[:count] for a in every),
-        "oracle": home_dogs(record.name, record.seed, count),
+        "oracle": dogs_of_home,
     }
     table = Table("classifier", "seed", "private photos", "public pasted", "s", title=record.name)
     for name, chosen in dogs.items():
