@@ -71,7 +71,6 @@ class FinetuneConfig(_Part):
     """Cache latents and prompt embeddings; False exists for the benchmark."""
     guess_labels: bool = True
     """Let the text-image encoder guess each shared reference's class for its caption."""
-    save_every: int = Field(default=100, ge=1)
 
 
 class CutoutConfig(_Part):

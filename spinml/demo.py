@@ -20,6 +20,7 @@ from rich.table import Table
 
 from spinml.config import ServerConfig, load_config
 from spinml.device.client import Client
+from spinml.device.ledger import Ledger
 from spinml.device.photos import Loaded, load_photos
 from spinml.device.predictor import Predictor
 from spinml.device.preview import write_preview
@@ -119,9 +120,13 @@ def run_demo(settings: DemoSettings, console: Console) -> DemoResult:
     console.print(f"[bold]1[/] On the device: {len(photos)} photos sanitized as {request.privacy}")
     console.print("[bold]2[/] Starting Ray and the service on this machine …")
     with ExitStack() as stack:
-        service = stack.enter_context(running_service(config))
+        service = stack.enter_context(
+            running_service(config, key_path=settings.out / "server" / "api_key")
+        )
         client = stack.enter_context(Client(service.url, service.key))
-        run = submit_recorded(client, sanitized, leakage).id
+        run = submit_recorded(
+            client, sanitized, leakage, ledger=Ledger(settings.out / "ledger.jsonl")
+        ).id
         console.print(f"[bold]3[/] Submitted to {service.url}: run {run}")
         final = watch(client, run, console)
         if final.error is not None:

@@ -6,7 +6,7 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 from rich.table import Table
@@ -290,7 +290,7 @@ def _prepare(
         raise InvalidRequestError(
             f"no hole mode {hole!r}", remedy=f"choose one of: {', '.join(get_args(HoleMode))}"
         )
-    mode: HoleMode = hole  # type: ignore[assignment]  # checked above
+    mode = cast(HoleMode, hole)
     request = load_request(request_file)
     loaded = load_photos(request, photos or [], masks=masks or [], segmenter=segmenter)
     sanitized = sanitize(request, loaded.photos, hole=mode)

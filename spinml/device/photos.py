@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spinml.device.segmenter import Segmenter, bundled_segmenter
+from spinml.device.bundled import bundled_segmenter
+from spinml.device.segmenter import Segmenter
 from spinml.errors import NoTargetFoundError, PhotoError
 from spinml.images import Mask, Photo, decode_mask, decode_photo
 from spinml.privacy.private import PrivatePhoto, SegmentedPhoto

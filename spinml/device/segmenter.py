@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 import cv2
@@ -23,22 +22,6 @@ _PADDING_GREY = 114
 _MASK_COEFFICIENTS = 32
 
 Floats = npt.NDArray[np.float32]
-
-
-def bundled_segmenter() -> Path:
-    """The segmenter that the package carries.
-
-    Raises:
-        ModelFileError: this installation has none.
-    """
-    folder = resources.files("spinml.home") / "checkpoint" / "segmenter"
-    path = Path(str(folder / "segmenter.onnx"))
-    if not path.is_file():
-        raise ModelFileError(
-            "this installation carries no segmenter",
-            remedy="give one with --segmenter, or masks with --mask",
-        )
-    return path
 
 
 @dataclass(frozen=True)

@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
+from spinml.device.bundled import bundled_embedder
 from spinml.errors import ModelFileError
 from spinml.privacy.private import SegmentedPhoto
 from spinml.privacy.sanitizer import private_segments
 from spinml.privacy.similarity import OnnxEmbedder, similarity
 from spinml.request import BACKGROUND, TARGET
-
-
-def bundled_embedder() -> Path:
-    """The image embedder that the package carries; the server's default is the same file.
-
-    Raises:
-        ModelFileError: this installation has none.
-    """
-    folder = resources.files("spinml.home") / "checkpoint" / "text_image"
-    path = Path(str(folder / "embedder.onnx"))
-    if not path.is_file():
-        raise ModelFileError(
-            "this installation carries no embedder", remedy="give one with --embedder"
-        )
-    return path
 
 
 def measure_similarity(

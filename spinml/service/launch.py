@@ -43,6 +43,7 @@ def running_service(
     num_cpus: int | None = None,
     num_gpus: int | None = None,
     execute: str = EXECUTE_ON_RAY,
+    key_path: Path | None = None,
 ) -> Iterator[RunningService]:
     """Deploy the service, yield where it is, take it down again.
 
@@ -52,11 +53,12 @@ def running_service(
         address: of a Ray cluster; None starts one on this machine.
         num_cpus, num_gpus: of the cluster on this machine.
         execute: import path of what makes the dispatcher's executor.
+        key_path: where this machine's key lies; None: :func:`spinml.device.key.key_file`.
 
     Raises:
         SpinMLError: the cluster, database, store or checkpoint is not there.
     """
-    key = own_key(ServiceState.from_config(config).database)
+    key = own_key(ServiceState.from_config(config).database, key_path or key_file())
     port = config.service.port or _free_port()
     is_ours = not ray.is_initialized()
     if is_ours:
@@ -101,9 +103,8 @@ def serve_forever(
         ended.wait()
 
 
-def own_key(database: Database) -> str:
-    """The key of this machine's own tenant, from its file; made at the first start."""
-    path = key_file()
+def own_key(database: Database, path: Path) -> str:
+    """The key of this machine's own tenant, from its file ``path``; made at the first start."""
     if DEFAULT_TENANT not in {tenant.id for tenant in list_tenants(database)}:
         create_tenant(database, DEFAULT_TENANT)
     if path.exists():

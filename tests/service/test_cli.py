@@ -51,8 +51,8 @@ def test_this_machines_key_is_made_once_and_private(
     monkeypatch.setenv("SPINML_HOME", str(tmp_path / "home"))
     database = Database(sqlite_url)
     database.create()
-    key = own_key(database)
-    assert own_key(database) == key
+    key = own_key(database, key_file())
+    assert own_key(database, key_file()) == key
     assert key_file().stat().st_mode & 0o777 == 0o600
     revoke_key(database, key.split("_")[1])
-    assert own_key(database) != key
+    assert own_key(database, key_file()) != key

@@ -104,7 +104,7 @@ class Loop:
         self.rates = [float(group["lr"]) for group in self.groups]
         self.parameters = [p for group in self.groups for p in group["params"]]
         self.optimizer = torch.optim.AdamW(
-            self.groups, betas=settings.betas, weight_decay=settings.weight_decay
+            self.groups, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
         )
         self.ema = EMAModel(
             self.parameters, decay=settings.ema_decay, use_ema_warmup=True, power=0.75, foreach=True

@@ -45,8 +45,8 @@ class UNetSettings:
     heads: int = 4
     groups: int = 16
     shares: tuple[float, float, float] = (0.45, 0.30, 0.25)
-    batch: int = 16
-    rate: float = 6e-4
+    batch: int = 32
+    rate: float = 8e-4
     variants: int = 6
     judged: int = 64
 
