@@ -83,6 +83,6 @@ def record_of(home: PrivateHome, references: int, test: int, size_px: int = PHOT
         noise_std=NOISE_STD,
         description=(
             f"a {fur.word} dog ({fur.pattern}) in a {room.kind} with {room.wall_word} walls and a "
-            f"{room.floor_word} floor, seen from {len(home.cameras)} cameras under the ceiling"
+            f"{room.floor_word} floor, seen from {len(home.cameras)} cameras on shelves"
         ),
     )

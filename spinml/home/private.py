@@ -1,8 +1,9 @@
 """A private home: one dog with its fur and habits, one bedroom, a couple of fixed cameras.
 
 Homes are made from furs and rooms that the public world leaves out. To be hard for a model that
-knows only the words of the home, its cameras hang high and look down steeply, its light is often
-poor, its dog is brindled in grey and white, and lies about among cushions and boxes.
+knows only the words of the home, its cameras hang above head height of the dog and look down more
+steeply than most public ones, its light changes, its dog is brindled in grey and white, and lies
+about among cushions and boxes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from spinml.home.worlds import MAX_SUB_SEEDS, sample_things
 
 PATTERNS = ("brindle", "belly", "patches")
 CAMERAS = 2
-ZONE_M = 0.65
+ZONE_M = 0.4
 """The dog stays within this distance of the middle of the floor that the cameras watch."""
 REFERENCE_STATUSES = (
     "sleeping", "sitting", "sleeping", "eating", "sitting", "sleeping", "playing", "sitting",
@@ -80,16 +81,16 @@ class PrivateHome:
 
     @cached_property
     def cameras(self) -> tuple[Camera, ...]:
-        """The fixed cameras, high up and looking down at the middle."""
+        """The fixed cameras, on shelves, looking down at the middle."""
         rng = np.random.default_rng([self.seed, 3])
         x, y = self._middle
         first = float(rng.uniform(150, 210))
         cameras = []
         for k in range(CAMERAS):
             turn = math.radians(first + (70 + float(rng.uniform(0, 40))) * k)
-            across, height = float(rng.uniform(1.0, 1.35)), float(rng.uniform(2.0, 2.3))
+            across, height = float(rng.uniform(1.3, 1.55)), float(rng.uniform(1.2, 1.45))
             pos = (x + across * math.sin(turn), y + across * math.cos(turn), height)
-            cameras.append(Camera(pos, (x, y, 0.15), float(rng.uniform(54, 62))))
+            cameras.append(Camera(pos, (x, y, 0.36), float(rng.uniform(52, 58))))
         return tuple(cameras)
 
     def reference(self, index: int) -> Iterator[Scene]:
@@ -143,7 +144,7 @@ def _with_clutter(room: Room, spot: tuple[float, float], rng: np.random.Generato
     """Cushions and boxes about the floor, elsewhere in every photo, never under the dog."""
     shop = Workshop(rng)
     parts: list[Part] = []
-    for _ in range(int(rng.integers(1, 5))):
+    for _ in range(int(rng.integers(0, 4))):
         piece = MAKERS[str(rng.choice(("cushion", "cushion", "carton")))](shop)
         turn, reach = rng.uniform(0, 2 * math.pi), rng.uniform(0.75, 1.25)
         x = float(spot[0] + reach * math.cos(turn))
@@ -165,12 +166,12 @@ def _lights(room: Room, rng: np.random.Generator) -> tuple[tuple[Light, ...], RG
     """Daylight from the side, a ceiling lamp, or one low lamp in the evening."""
     mood = int(rng.choice(3, p=(0.35, 0.3, 0.35)))
     strength = float(rng.uniform(0.8, 1.1))
-    tone = np.array(((0.95, 1.0, 1.08), (1.0, 0.97, 0.9), (1.08, 0.94, 0.76))[mood])
+    tone = np.array(((0.97, 1.0, 1.05), (1.0, 0.98, 0.93), (1.05, 0.96, 0.84))[mood])
     side = float(rng.choice((-1.0, 1.0)))
     x = side * (room.width_m / 2 - 0.3)
     place_m = ((x, 0.5, 1.9), (0.0, 0.0, 2.45), (x, float(rng.uniform(-1, 1)), 0.9))[mood]
     goal = (0.0, -0.4, 0.0) if mood < 2 else (0.0, -0.6, 0.2)
-    main, ambient = ((0.75, 0.42), (0.6, 0.42), (0.85, 0.32))[mood]
+    main, ambient = ((0.7, 0.52), (0.55, 0.55), (0.75, 0.42))[mood]
     light = Light(place_m, goal, _rgb(tone * main * strength), shadow=True, exponent=0.5)
     fill = Light((-x, -0.5, 2.2), (0, 0, 0.3), _rgb(tone * 0.12 * strength), shadow=False)
     return (light, fill), _rgb(tone * ambient * strength)

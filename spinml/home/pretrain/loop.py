@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Figures = dict[str, float]
 Log = Callable[[str], None]
@@ -72,6 +73,11 @@ class LoopSettings:
             return max(0.02, progress / self.warmup)
         rest = (progress - self.warmup) / (1 - self.warmup)
         return self.final_rate + (1 - self.final_rate) * 0.5 * (1 + math.cos(math.pi * rest))
+
+
+def attention(device: str) -> AbstractContextManager[None]:
+    """On a CPU, plain attention: the fused kernel's backward took a fifth of a UNet's step."""
+    return sdpa_kernel(SDPBackend.MATH) if device == "cpu" else nullcontext()
 
 
 class TrainingTask(Protocol):
@@ -162,7 +168,7 @@ class Loop:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
         device = self.parameters[0].device.type
-        with torch.autocast(device, torch.bfloat16, enabled=self.settings.bf16):
+        with torch.autocast(device, torch.bfloat16, enabled=self.settings.bf16), attention(device):
             loss = self.task.loss(self.generator, progress)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -140,12 +140,16 @@ class UNetTask:
 
 
 def run(data: Workspace, loop: LoopSettings, settings: UNetSettings | None = None) -> Figures:
-    """Train and save the UNet."""
+    """Train and save the UNet, from the weights in `unet/start` of the workspace if there are."""
     settings = settings or UNetSettings()
     torch.manual_seed(loop.seed)
     frozen = Conditioning.load(data)
     channels, words = frozen.vae.config.latent_channels, frozen.text.config.hidden_size
-    unet = build(settings, channels, words).to(data.device)
+    start = data.folder("unet") / "start"
+    if start.exists():
+        unet = UNet2DConditionModel.from_pretrained(start).to(data.device)
+    else:
+        unet = build(settings, channels, words).to(data.device)
     task = UNetTask(unet, frozen, data, settings)
     figures = train("unet", task, with_diffusion_betas(loop), data.folder("unet"), data.logs)
     unet.save_pretrained(data.folder("unet") / "model")
