@@ -10,11 +10,13 @@ A benchmark is a function that takes :class:`Bench` and gives :class:`Row` s; li
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,18 +24,36 @@ from statistics import median
 from typing import Annotated
 
 import numpy as np
+import ray
 import typer
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
 from spinml.config import ServerConfig, load_config
+from spinml.demo import home_references, home_request
+from spinml.device.photos import load_photos
+from spinml.device.preview import write_preview
+from spinml.distributed.cluster import connect
+from spinml.distributed.executor import Executor
+from spinml.distributed.operations import Operations
 from spinml.errors import SpinMLError
+from spinml.evaluation import TENANT, stored_plan
+from spinml.home.photos import shipped_pet
+from spinml.pipeline.artifacts import ArtifactStore
+from spinml.pipeline.local import run_plan_local
+from spinml.pipeline.plan import Plan
+from spinml.pipeline.stages import StageKind
+from spinml.privacy.leakage import measure_leakage
+from spinml.privacy.sanitizer import Sanitized, sanitize
 from spinml.synthesis.checkpoint import Checkpoint
 from spinml.synthesis.diffusion import Order, Sampler
 from spinml.synthesis.dreambooth import finetune
 from spinml.synthesis.examples import ReferenceSet
+from spinml.synthesis.generate import run_generate_local
 from spinml.synthesis.prompts import Prompts
 from spinml.synthesis.references import prepare_references
+from spinml.training.stages import run_train_local
 
 
 @dataclass(frozen=True)
@@ -118,13 +138,13 @@ def _images_per_s(bench: Bench, batch_size: int, count: int) -> float:
     return count / (time.monotonic() - began)
 
 
-_MEMORY_STAGES = ("load", "finetune", "generate")
+MEMORY_STAGES = ("load", "finetune", "generate")
 
 
 def benchmark_memory(bench: Bench) -> list[Row]:
     """Peak resident memory of each stage, each in a process of its own."""
     rows = []
-    for stage in _MEMORY_STAGES:
+    for stage in MEMORY_STAGES:
         with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
             file.write(bench.config.model_dump_json())
             file.flush()
@@ -150,10 +170,95 @@ def _memory_of(stage: str, bench: Bench) -> float:
     return int(peak_kib) / 2**20
 
 
+def benchmark_preview(bench: Bench) -> list[Row]:
+    """Seconds a photo of 640 px from file to preview, on one core."""
+    with tempfile.TemporaryDirectory(prefix="spinml-benchmark-") as name, one_core():
+        photos = _enlarged(shipped_pet().references(), Path(name), 640)
+        request = home_request(target="L2", background="L2", seed=0)
+        seconds = []
+        for _ in range(bench.repeats + 1):
+            began = time.monotonic()
+            sanitized = sanitize(request, load_photos(request, photos).photos)
+            write_preview(sanitized, measure_leakage(sanitized), Path(name) / "preview")
+            seconds.append((time.monotonic() - began) / len(photos))
+    value = median(seconds[1:])
+    return [Row("Device preview, 640 px, one core", value, "s/photo", "≤ 0.5", value <= 0.5)]
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Hold this process and the threads that it starts meanwhile on one core."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def _enlarged(photos: Sequence[Path], folder: Path, side_px: int) -> list[Path]:
+    paths = []
+    for number, photo in enumerate(photos):
+        path = folder / f"photo_{number}.jpg"
+        Image.open(photo).resize((side_px, side_px), Image.Resampling.BICUBIC).save(path)
+        paths.append(path)
+    return paths
+
+
+def benchmark_ray(bench: Bench) -> list[Row]:
+    """A whole run on a Ray cluster of this machine against its stages in this process."""
+    request = home_request(target="L2", background="L0", seed=0)
+    sanitized = sanitize(request, home_references(request).photos)
+    seconds = {
+        name: _run_seconds(bench.config, sanitized, run)
+        for name, run in (("Ray", _run_on_ray), ("process", _run_in_process))
+    }
+    share = 100 * (seconds["Ray"] / seconds["process"] - 1)
+    return [
+        Row("A run on Ray", seconds["Ray"], "s"),
+        Row("A run in one process", seconds["process"], "s"),
+        Row("What Ray adds", share, "%", "≤ 10", share <= 10),
+    ]
+
+
+RunPlan = Callable[[Plan, ArtifactStore, ServerConfig], None]
+
+
+def _run_seconds(config: ServerConfig, sanitized: Sanitized, run: RunPlan) -> float:
+    """Seconds of ``run`` on an empty store, the start of its cluster included."""
+    with tempfile.TemporaryDirectory(prefix="spinml-benchmark-") as name:
+        store = ArtifactStore.from_url(f"file://{name}")
+        plan = stored_plan(store, config, sanitized)
+        began = time.monotonic()
+        run(plan, store, config)
+        return time.monotonic() - began
+
+
+def _run_on_ray(plan: Plan, store: ArtifactStore, config: ServerConfig) -> None:
+    connect()
+    try:
+        executor = Executor(config, store)
+        try:
+            executor.run(plan, TENANT, "benchmark", lambda event: None)
+        finally:
+            executor.close()
+    finally:
+        ray.shutdown()
+
+
+def _run_in_process(plan: Plan, store: ArtifactStore, config: ServerConfig) -> None:
+    operations = Operations()
+    functions = {kind: operations.function(kind) for kind in operations.functions}
+    functions |= {StageKind.GENERATE: run_generate_local, StageKind.TRAIN: run_train_local}
+    run_plan_local(plan, store, TENANT, config, functions)
+
+
 BENCHMARKS: dict[str, Callable[[Bench], Sequence[Row]]] = {
     "finetune": benchmark_finetune,
     "sampling": benchmark_sampling,
     "memory": benchmark_memory,
+    "preview": benchmark_preview,
+    "ray": benchmark_ray,
 }
 
 

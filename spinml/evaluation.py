@@ -106,7 +106,7 @@ def _evaluate(
     )
     photos = home_references(request).photos
     sanitized = sanitize(request, photos)
-    plan = _stored_plan(executor, sanitized)
+    plan = stored_plan(executor.store, executor.config, sanitized)
     executor.run(plan, TENANT, f"{target}-{background}-{seed}", on_event)
     leakage = measure_leakage(sanitized)
     with tempfile.TemporaryDirectory(prefix="spinml-evaluate-") as name:
@@ -134,12 +134,13 @@ def _evaluate(
     )
 
 
-def _stored_plan(executor: Executor, sanitized: Sanitized) -> Plan:
+def stored_plan(store: ArtifactStore, config: ServerConfig, sanitized: Sanitized) -> Plan:
+    """Store the segments as the ingress does, for the tenant ``TENANT``, and plan the run."""
     bundle = sanitized.bundle
     for segment in bundle.segments:
-        store_segment(executor.store, TENANT, segment)
-    identity = checkpoint_identity(executor.config.checkpoint)
-    return make_plan(bundle.request, bundle.segments, executor.config, identity)
+        store_segment(store, TENANT, segment)
+    identity = checkpoint_identity(config.checkpoint)
+    return make_plan(bundle.request, bundle.segments, config, identity)
 
 
 def _figures(executor: Executor, plan: Plan, role: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from spinml.device.photos import load_photos
 from spinml.device.predictor import Predictor
 from spinml.device.preview import summarise, write_preview
 from spinml.device.runs import RunStatus
+from spinml.device.semantics import measure_similarity
 from spinml.device.submit import submit_recorded
 from spinml.device.terminal import People, print_json, reports_errors, summary_table
 from spinml.device.watch import watch as watch_run
@@ -247,6 +248,33 @@ def evaluate(
     for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
         table.add_row(name, *(str(count) for count in row))
     People.print(table)
+
+
+@app.command()
+@reports_errors
+def similarity(
+    request: RequestFile,
+    embeddings: Annotated[
+        Path, typer.Option("--embeddings", help="A run's embeddings.npz, as fetched.")
+    ],
+    photos: Photos = None,
+    mask: Masks = None,
+    segmenter: SegmenterFile = None,
+    embedder: Annotated[
+        Path | None, typer.Option(help="ONNX embedder of the run; the bundled one if not given.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """SIM: how alike a run's synthetic segments are to the private ones. Nothing is sent."""
+    parsed = load_request(request)
+    loaded = load_photos(parsed, photos or [], masks=mask or [], segmenter=segmenter)
+    figures = measure_similarity(loaded.photos, embeddings, embedder)
+    if as_json:
+        print_json({"sim": figures})
+        return
+    _tell_skipped(list(loaded.skipped))
+    for name, value in figures.items():
+        typer.echo(f"{name}\t{value:.3f}")
 
 
 @app.command()

@@ -49,6 +49,21 @@ def segmenter(path: Path, detections: list[tuple[list[float], int, float]]) -> P
     return _save(graph, path, {"names": "{0: 'dog', 1: 'pill bottle'}"})
 
 
+def colour_embedder(path: Path) -> Path:
+    """An embedder whose vector is the direction of the mean colour."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", ["image"], ["means"]),
+            helper.make_node("Flatten", ["means"], ["colour"]),
+            helper.make_node("LpNormalization", ["colour"], ["embedding"], axis=1, p=2),
+        ],
+        "embedder",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", 3])],
+    )
+    return _save(graph, path, {})
+
+
 def brightness_classifier(path: Path, metadata: dict[str, str] | None = None) -> Path:
     """A SpinML classifier with classes dark and bright, which are what they say."""
     graph = helper.make_graph(

@@ -14,7 +14,10 @@ from spinml.device import cli
 from spinml.device.client import Client
 from spinml.device.ledger import Ledger
 from spinml.images import encode_png
-from tests.device.models import brightness_classifier, segmenter
+from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
+from spinml.privacy.sanitizer import private_segments
+from spinml.privacy.similarity import OnnxEmbedder
+from tests.device.models import brightness_classifier, colour_embedder, segmenter
 from tests.device.server import RUN, Script, events, failed, file, run_status, stage, told
 from tests.photos import cat, ellipse, real_photos
 
@@ -85,6 +88,30 @@ def test_photos_without_the_target_are_left_out_and_said(files):
         {"photo": 1, "reason": "no dog was found on it"}
     ]
     assert "photo 1 is left out" in run("preview", "r.yaml", *photos, *masks).stderr
+
+
+def test_similarity_of_private_segments_and_a_runs_embeddings(files):
+    colour_embedder(files / "e.onnx")
+    photo = SegmentedPhoto(PrivatePhoto(cat()), ellipse())
+    own = {n: OnnxEmbedder(files / "e.onnx")(s) for n, s in private_segments([photo]).items()}
+    away = np.float32([[0, 0, -1]])
+    np.savez(files / "run.npz", target=own["target"], background=away)
+    options = ["--embeddings", "run.npz", "--embedder", "e.onnx", "--mask", "mask.png"]
+    result = run("similarity", "r.yaml", "Rex.png", *options, "--json")
+    assert result.exit_code == 0, result.output
+    sim = json.loads(result.stdout)["sim"]
+    assert sim["target"] == pytest.approx(1.0, abs=1e-5)
+    assert sim["background"] < 0
+    shown = run("similarity", "r.yaml", "Rex.png", *options).stdout
+    assert shown.splitlines()[0] == "target\t1.000"
+
+
+def test_similarity_refuses_what_is_no_embeddings_file(files):
+    colour_embedder(files / "e.onnx")
+    options = ["--embeddings", "mask.png", "--embedder", "e.onnx", "--mask", "mask.png"]
+    result = run("similarity", "r.yaml", "Rex.png", *options, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.stdout)["error"]["code"] == "model_file_error"
 
 
 @pytest.mark.parametrize(
