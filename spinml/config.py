@@ -76,9 +76,9 @@ class FinetuneConfig(_Part):
 class CutoutConfig(_Part):
     """When an object drawn on plain ground counts as broken (spinml.synthesis.cutout)."""
 
-    weak_difference: float = Field(default=10.0, ge=0)
+    weak_difference: float = Field(default=18.0, ge=0)
     """Grey levels by which every part of an object differs from the ground."""
-    strong_difference: float = Field(default=28.0, ge=0)
+    strong_difference: float = Field(default=36.0, ge=0)
     """Grey levels by which an object differs from the ground somewhere."""
     ground_tolerance: float = Field(default=40.0, ge=0, le=255)
     """How far the ground may be from plain grey."""

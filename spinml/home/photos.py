@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 PHOTO_PX = 320
 JPEG_QUALITY = 90
 NOISE_STD = 1.6
-"""Standard deviation of the sensor noise in 8-bit steps, in full light; more in the dark."""
+"""Standard deviation of the sensor noise in 8-bit steps, before gain."""
+EXPOSED_MEAN = 115.0
+"""The mean level that the automatic exposure aims at."""
+GAINS = (0.8, 1.6)
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,14 @@ def shipped_pet() -> PhotoSet:
 
 
 def expose(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """The picture as a cheap sensor gives it: noise that is coarser where it is dark."""
-    gain = NOISE_STD * (1 + 0.8 * (1 - float(image.mean()) / 255))
-    noise = rng.normal(0, gain, image.shape)
+    """The picture as a cheap camera gives it: exposed by its mean, with noise that grows with gain.
+
+    The gain stays within `GAINS`, so that a dark evening is still darker than a day.
+    """
+    gain = float(np.clip(EXPOSED_MEAN / max(1.0, float(image.mean())), *GAINS))
+    noise = rng.normal(0, NOISE_STD * (1 + 0.4 * gain), image.shape)
     noise = cv2.GaussianBlur(noise, (0, 0), 0.6) * 1.5
-    return np.asarray((image + noise).round().clip(0, 255), np.uint8)
+    return np.asarray((image * gain + noise).round().clip(0, 255), np.uint8)
 
 
 def write_photo(path: Path, image: NDArray[np.uint8]) -> None:

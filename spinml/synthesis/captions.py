@@ -8,7 +8,7 @@ from spinml.images import Photo
 from spinml.synthesis.prompts import Prompts
 from spinml.synthesis.text_image import TextImageEncoder
 
-UNSURE = 0.5
+UNSURE = 0.8
 """Below this probability a guess is not used and the caption names no class."""
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 import typer
@@ -20,6 +21,7 @@ from spinml.home.pretrain import (
     latents,
     package,
     renders,
+    segmenter,
     text_image,
     tower,
     unet,
@@ -224,6 +226,32 @@ def test_the_job_reads_its_options() -> None:
             parse_minutes([wrong])
     with pytest.raises(typer.BadParameter, match="unknown"):
         parse_stages("vae,nothing")
+
+
+def test_the_unet_starts_from_given_weights(data: Workspace, tmp_path: Path) -> None:
+    given = UNet2DConditionModel.from_pretrained(data.model("unet"))
+    other = Workspace(data.public, data.heldout, tmp_path)
+    for stage in ("vae", "text_image", "judge", "latents"):
+        (tmp_path / stage).symlink_to(data.folder(stage))
+    given.save_pretrained(tmp_path / "unet" / "start")
+    unet.run(other, LoopSettings(steps=0), UNET)
+    trained = UNet2DConditionModel.from_pretrained(other.model("unet"))
+    for name, value in given.state_dict().items():
+        assert torch.equal(trained.state_dict()[name], value), name
+
+
+def test_the_segmenter_is_trained_measured_and_exported(
+    data: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    other = Workspace(data.public, data.heldout, tmp_path / "out")
+    figures = segmenter.run(other, LoopSettings(steps=1), size_px=64, scenes=4)
+    assert set(figures) == {"mask_iou", "found"}
+    assert all(0 <= value <= 1 for value in figures.values())
+    metadata = onnxruntime.InferenceSession(
+        other.model("segmenter") / "segmenter.onnx"
+    ).get_modelmeta()
+    assert "dog" in metadata.custom_metadata_map["names"]
 
 
 @pytest.fixture(scope="module")

@@ -132,6 +132,8 @@ def _train(model: Any, dataset: Path, loop: LoopSettings, size_px: int) -> None:
     """ultralytics' own loop; it saves after each epoch and resumes from there."""
     folder = dataset.parents[1]
     hours = None if loop.minutes is None else loop.minutes / 60
+    if loop.bf16:
+        model.add_callback("on_train_start", _predict_in_bf16)
     model.train(
         data=str(dataset),
         project=str(folder),
@@ -143,7 +145,7 @@ def _train(model: Any, dataset: Path, loop: LoopSettings, size_px: int) -> None:
         imgsz=size_px,
         batch=16,
         device="cpu",
-        workers=0,
+        workers=1,
         cache="ram",
         optimizer="AdamW",
         lr0=0.002,
@@ -156,6 +158,28 @@ def _train(model: Any, dataset: Path, loop: LoopSettings, size_px: int) -> None:
         seed=loop.seed,
         verbose=False,
     )
+
+
+def _predict_in_bf16(trainer: Any) -> None:
+    """bfloat16 for the network, float32 for its loss; ultralytics has neither on a CPU."""
+    plain = trainer.model.predict
+
+    def predict(*args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(trainer.device.type, torch.bfloat16):
+            return _float32(plain(*args, **kwargs))
+
+    trainer.model.predict = predict
+
+
+def _float32(outputs: Any) -> Any:
+    """Nested tensors in float32."""
+    if isinstance(outputs, torch.Tensor):
+        return outputs.float()
+    if isinstance(outputs, dict):
+        return {name: _float32(value) for name, value in outputs.items()}
+    if isinstance(outputs, list | tuple):
+        return type(outputs)(_float32(value) for value in outputs)
+    return outputs
 
 
 def _export(model: Any, target: Path, size_px: int) -> None:
