@@ -38,7 +38,8 @@ held-out renders, `figures.json` holds them too.
 `status_*` is zero-shot; `label_accuracy` is the share of generated objects in which a classifier of
 public renders (`judge`) sees the status that the prompt asked for; `loss_right_caption` and
 `loss_wrong_caption` are the loss at t = 800 with the right and with another status in the caption;
-`silhouette_iou` compares what the ControlNet drew with the dog whose edges it got.
+`silhouette_iou` compares what the ControlNet drew with the dog whose edges it got; `*_of_start` is
+what an earlier training of the same stage had spent, from whose weights this one started.
 
 ## What it is not good for
 - Anything but simulated dogs and bedrooms at 128 px: it has seen no photograph.

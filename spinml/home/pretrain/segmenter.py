@@ -102,7 +102,8 @@ def run(data: Workspace, loop: LoopSettings, size_px: int = SIZE_PX, scenes: int
     model = YOLO(str(last))
     figures = mask_iou(model, data.test.slice(0, 200), _made(data.logs), size_px)
     _export(model, _made(folder / "model") / "segmenter.onnx", size_px)
-    content = {"stage": "segmenter", "figures": figures, "history": []}
+    history = [] if loop.minutes is None else [{"minutes": loop.minutes}]
+    content = {"stage": "segmenter", "figures": figures, "history": history}
     (data.logs / "segmenter.json").write_text(json.dumps(content, indent=1))
     print_now(f"segmenter: done, {figures}")
     return figures
