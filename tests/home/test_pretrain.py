@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -245,7 +247,9 @@ def test_the_segmenter_is_trained_measured_and_exported(
 ) -> None:
     monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
     other = Workspace(data.public, data.heldout, tmp_path / "out")
-    figures = segmenter.run(other, LoopSettings(steps=1), size_px=64, scenes=4)
+    # In a process of its own: ultralytics, once imported, replaces Pillow's and OpenCV's functions.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        figures = pool.submit(segmenter.run, other, LoopSettings(steps=1), 64, 4).result()
     assert set(figures) == {"mask_iou", "found"}
     assert all(0 <= value <= 1 for value in figures.values())
     metadata = onnxruntime.InferenceSession(
