@@ -276,6 +276,16 @@ def test_the_checkpoint_is_a_real_pipeline(checkpoint: Path) -> None:
     assert pipe.scheduler.config.prediction_type == "v_prediction"
 
 
+def test_no_file_tells_where_it_was_made(data: Workspace, checkpoint: Path) -> None:
+    places = (str(data.out), str(Path(text_image.__file__).parent))
+    shipped = Path(text_image.__file__).parents[1] / "checkpoint"
+    for file in (f for folder in (checkpoint, shipped) for f in folder.rglob("*") if f.is_file()):
+        content = file.read_bytes()
+        assert not any(place.encode() in content for place in places), file
+        assert b"_name_or_path" not in content, file
+        assert b"stack_trace" not in content, file
+
+
 def test_every_part_loads_by_its_class(checkpoint: Path) -> None:
     for name, (kind, _, _) in package.PARTS.items():
         kind.from_pretrained(checkpoint, subfolder=name)

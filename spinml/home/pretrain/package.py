@@ -72,11 +72,28 @@ def half_precision(source: Path, target: Path) -> None:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     del model.graph.value_info[:]
+    forget_origin(model)
     for entry in model.metadata_props:
         if entry.key == "description":
             entry.value = "YOLOv8n-seg trained on SpinML's public renders"
     onnx.checker.check_model(model)
     onnx.save(model, str(target))
+
+
+def forget_origin(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes on nodes and values: stack traces with the trainer's paths."""
+    graph = model.graph
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph):
+        del item.metadata_props[:]
+        item.doc_string = ""
+
+
+def forget_folders(checkpoint: Path) -> None:
+    """Drop from every configuration the folder that its model was loaded from."""
+    for path in checkpoint.rglob("config.json"):
+        content = json.loads(path.read_text())
+        if content.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def collect_figures(logs: Path) -> dict[str, Figures]:
@@ -100,6 +117,7 @@ def write_checkpoint(data: Workspace, target: Path, limit_mb: float = LIMIT_MB) 
     for name, (kind, stage, folder) in PARTS.items():
         source = data.model(stage) / folder
         kind.from_pretrained(source, dtype=torch.float16).save_pretrained(partial / name)
+    forget_folders(partial)
     _write_words(data, partial)
     (partial / "segmenter").mkdir()
     segmenter = data.model("segmenter") / "segmenter.onnx"
