@@ -66,6 +66,9 @@ def main(
     stages: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(MINUTES),
     minutes: Annotated[list[str] | None, typer.Option(help="Budget, as vae=25.")] = None,
     limit: Annotated[int | None, typer.Option(help="Most scenes to load.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Checkpoint whose weights to start from.")] = (
+        None
+    ),
     package: Annotated[Path | None, typer.Option(help="Write the checkpoint here.")] = None,
     cpus: Annotated[int, typer.Option(help="Cores of each stage.")] = 2,
     gpus: Annotated[float, typer.Option(help="GPUs of each stage.")] = 0.0,
@@ -76,6 +79,10 @@ def main(
     budget = parse_minutes(minutes or [])
     device = "cuda" if gpus > 0 else "cpu"
     data = Workspace(renders.resolve(), heldout and heldout.resolve(), out.resolve(), device, limit)
+    if start is not None and not any(data.out.glob("*/state.pt")):
+        from spinml.home.pretrain.package import unpack_checkpoint
+
+        unpack_checkpoint(start.resolve(), data)
     for name in parse_stages(stages):
         loop = LoopSettings(minutes=budget[name], seed=seed)
         if local:

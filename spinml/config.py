@@ -69,8 +69,9 @@ class FinetuneConfig(_Part):
     gradient_checkpointing: bool = False
     cache: bool = True
     """Cache latents and prompt embeddings; False exists for the benchmark."""
-    guess_labels: bool = True
-    """Let the text-image encoder guess each shared reference's class for its caption."""
+    guess_labels: bool = False
+    """Let the text-image encoder guess each shared reference's class for its caption: worth it
+    where it knows such objects well, for a wrong guess teaches the class wrongly."""
 
 
 class CutoutConfig(_Part):
@@ -86,6 +87,8 @@ class CutoutConfig(_Part):
     max_area_share: float = Field(default=0.75, ge=0, le=1)
     max_second_share: float = Field(default=0.25, ge=0)
     """Area of the second largest part as a share of the largest."""
+    max_hole_share: float = Field(default=0.004, ge=0, le=1)
+    """Share of the image up to which a hole is fur near the ground's grey, and is filled."""
     max_border_share: float = Field(default=0.25, ge=0, le=1)
     """Share of the image's frame that the object may touch."""
 
@@ -95,20 +98,21 @@ class GenerationConfig(_Part):
 
     images_per_class: int = Field(default=400, ge=1)
     steps: int = Field(default=20, ge=1)
-    guidance_scale: float = Field(default=3.0, ge=0)
+    guidance_scale: float = Field(default=1.5, ge=0)
+    """Higher draws the wanted class more surely and all objects more alike."""
     background_guidance_scale: float = Field(default=2.0, ge=0)
     batch_size: int = Field(default=16, ge=1)
     shard_size: int = Field(default=64, ge=1)
     max_draws: int = Field(default=4, ge=1)
     """How often an object is drawn until it is whole; after that it is left out."""
     cutout: CutoutConfig = CutoutConfig()
-    min_label_probability: float = Field(default=0.5, ge=0, le=1)
+    min_label_probability: float = Field(default=0.3, ge=0, le=1)
     """Least probability of the wanted class by the checkpoint's text-image encoder, among all
     classes and the negative prompts; 0 switches the check off."""
     negatives: tuple[str, ...] = ("plain background", "a blurred shape, plain background")
     """Prompts of what is no object, for the label check (a softmax over the wanted classes alone
     passes anything)."""
-    scale_range: tuple[float, float] = (0.3, 0.8)
+    scale_range: tuple[float, float] = (0.2, 0.6)
     """The object's longer side as a share of the image's side."""
 
 
@@ -119,8 +123,11 @@ class TrainingConfig(_Part):
     """A key of spinml.training.backbones: efficientnet_lite0 (packaged weights), mobilenet_v2."""
     weights: str | None = None
     """None: the backbone's own pretrained weights; or a local state-dict file (safetensors)."""
-    train_backbone: bool = True
-    image_px: int = Field(default=128, ge=32)
+    frozen_share: float = Field(default=0.33, ge=0, le=1)
+    """Share of the backbone's blocks, from the image on, that keep their pretrained weights: edges
+    and textures are the same everywhere, and the first blocks cost most. 1: the head alone learns.
+    """
+    image_px: int = Field(default=192, ge=32)
     learning_rate: float = Field(default=1e-3, gt=0)
     batch_size: int = Field(default=128, ge=1)
     epochs: int = Field(default=5, ge=1)

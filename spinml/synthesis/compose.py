@@ -11,9 +11,6 @@ import numpy.typing as npt
 from spinml.images import GROUND, Mask, Photo, bounding_box
 from spinml.synthesis.cutout import CutOut
 
-_VISIBLE = 127
-_ERODE = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-
 
 @dataclass(frozen=True)
 class Placed:
@@ -49,7 +46,7 @@ def place(cut: CutOut, size_px: int, scale_range: tuple[float, float], seed: int
     """
     rng = np.random.default_rng(seed)
     x0, y0, x1, y1 = bounding_box(cut.mask)
-    alpha = _soft_edge(cut.mask)[y0:y1, x0:x1]
+    alpha = cut.alpha[y0:y1, x0:x1]
     factor = rng.uniform(*scale_range) * size_px / max(x1 - x0, y1 - y0)
     width, height = (int(np.clip(round(side * factor), 2, size_px)) for side in (x1 - x0, y1 - y0))
     colours, alpha = _scaled(cut.image[y0:y1, x0:x1], alpha, width, height)
@@ -67,15 +64,6 @@ def paste(placed: Placed, background: Photo) -> Photo:
     alpha = placed.alpha[..., None]
     mixed = placed.colours * alpha + background * (1.0 - alpha)
     return np.asarray(mixed.round().clip(0, 255), np.uint8)
-
-
-def _soft_edge(mask: Mask) -> npt.NDArray[np.float32]:
-    """Coverage that falls off inside the mask's rim, where the ground's grey shines through."""
-    inner = cv2.erode(mask.astype(np.uint8), _ERODE)
-    if not inner.any():
-        return mask.astype(np.float32)
-    soft = cv2.GaussianBlur(inner.astype(np.float32), (3, 3), 0)
-    return np.asarray(soft * mask, np.float32)
 
 
 def _scaled(

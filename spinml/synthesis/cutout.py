@@ -15,6 +15,10 @@ from spinml.images import GROUND, Mask, Photo
 
 _Pixel = TypeVar("_Pixel", np.uint8, np.bool_)
 _FRAME_PX = 2
+_RIM_PX = 3.0
+"""How far inside an object's outline the ground may shine through."""
+_LEAST_ALPHA = 0.25
+"""Colours of thinner cover are not divided by less: noise would be enlarged."""
 _KERNEL = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
 
 
@@ -40,12 +44,18 @@ class CutOut:
     """An object found on plain ground.
 
     Attributes:
-        image: the drawing, RGB ``(H, W, 3)``.
-        mask: ``(H, W)``, the largest component, its holes filled.
+        image: the object's own colours, without the ground that shines through its rim, RGB
+            ``(H, W, 3)``; of no meaning where ``alpha`` is 0.
+        alpha: how much of each pixel the object covers, float32 in [0, 1], ``(H, W)``.
     """
 
     image: Photo
-    mask: Mask
+    alpha: npt.NDArray[np.float32]
+
+    @property
+    def mask(self) -> Mask:
+        """``(H, W)``, True where the object covers most of the pixel."""
+        return self.alpha > 0.5
 
 
 def find_object(image: Photo, settings: CutoutConfig) -> CutOut | Broken:
@@ -54,10 +64,11 @@ def find_object(image: Photo, settings: CutoutConfig) -> CutOut | Broken:
     ground = np.median(frame, axis=0)
     if np.abs(ground - GROUND).max() > settings.ground_tolerance:
         return Broken.GROUND
-    parts = _components(_distance(image, ground), settings)
+    distance = _distance(image, ground)
+    parts = _components(distance, settings)
     if not parts:
         return Broken.EMPTY
-    mask = _filled(parts[0])
+    mask = _filled(parts[0], settings.max_hole_share)
     share = float(mask.mean())
     if share < settings.min_area_share:
         return Broken.EMPTY
@@ -67,7 +78,10 @@ def find_object(image: Photo, settings: CutoutConfig) -> CutOut | Broken:
         return Broken.FRAGMENTED
     if _frame(mask).mean() > settings.max_border_share:
         return Broken.CUT_OFF
-    return CutOut(image, mask)
+    alpha = _coverage(distance, mask, settings)
+    if not (alpha > 0.5).any():
+        return Broken.EMPTY
+    return CutOut(_own_colours(image, ground, alpha), alpha)
 
 
 def _frame(image: npt.NDArray[_Pixel]) -> npt.NDArray[_Pixel]:
@@ -98,9 +112,33 @@ def _components(distance: npt.NDArray[np.float32], settings: CutoutConfig) -> li
     return sorted(kept, key=lambda mask: int(mask.sum()), reverse=True)
 
 
-def _filled(mask: Mask) -> Mask:
-    """``mask`` without holes."""
-    outlines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled = np.zeros(mask.shape, np.uint8)
-    cv2.drawContours(filled, outlines, -1, 1, thickness=cv2.FILLED)
-    return filled.astype(bool)
+def _filled(mask: Mask, max_hole_share: float) -> Mask:
+    """``mask`` with its small holes filled; through larger ones, as between legs, one sees."""
+    count, numbers, statistics, _ = cv2.connectedComponentsWithStats(
+        (~mask).astype(np.uint8), connectivity=4
+    )
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    small = [n for n in range(1, count) if areas[n] <= max_hole_share * mask.size]
+    return mask | np.isin(numbers, small)
+
+
+def _coverage(
+    distance: npt.NDArray[np.float32], mask: Mask, settings: CutoutConfig
+) -> npt.NDArray[np.float32]:
+    """Alpha ``(H, W)``: 1 inside; along the outline, the difference from the ground as a share of
+    the largest near by, so that the pale rim that models draw around dark objects goes."""
+    side = 2 * round(_RIM_PX) + 1
+    near = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    low, high = settings.weak_difference / 2, cv2.dilate(distance * mask, near)
+    seen = (distance - low) / np.maximum(high - low, settings.strong_difference - low)
+    depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 3)
+    return np.asarray(np.maximum(seen, depth - _RIM_PX).clip(0.0, 1.0) * mask, np.float32)
+
+
+def _own_colours(
+    image: Photo, ground: npt.NDArray[np.floating], alpha: npt.NDArray[np.float32]
+) -> Photo:
+    """The colours c of which ``image`` = alpha c + (1 - alpha) ``ground`` is the mixture."""
+    cover = alpha[..., None]
+    own = (image - (1.0 - cover) * ground) / np.maximum(cover, _LEAST_ALPHA)
+    return np.asarray(own.round().clip(0, 255), np.uint8)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,12 @@ class Backbone:
 
     Attributes:
         module: normalised images ``(n, 3, px, px)`` to features ``(n, width)``.
+        blocks: groups of parts of ``module``, from the image on; together they hold all weights.
         mean, std: by which RGB in [0, 1] is normalised, one for each channel.
     """
 
     module: nn.Module
+    blocks: Sequence[Sequence[nn.Module]]
     width: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -73,11 +75,17 @@ class _MobileFeatures(nn.Module):
 
 def _lite() -> Backbone:
     grey, range_ = 127 / 255, 128 / 255
-    return Backbone(_LiteFeatures(), 1280, (grey,) * 3, (range_,) * 3)
+    module = _LiteFeatures()
+    net = module.net
+    first, last = (net._conv_stem, net._bn0), (net._conv_head, net._bn1)
+    blocks = [first, *([block] for block in net._blocks), last]
+    return Backbone(module, blocks, 1280, (grey,) * 3, (range_,) * 3)
 
 
 def _mobile() -> Backbone:
-    return Backbone(_MobileFeatures(), 1280, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    module = _MobileFeatures()
+    blocks = [[block] for block in module.features]
+    return Backbone(module, blocks, 1280, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def _lite_weights() -> State:

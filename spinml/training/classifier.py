@@ -108,9 +108,8 @@ def fit(
 
 
 def _build(settings: TrainingConfig, classes: int) -> Classifier:
-    classifier = Classifier(load_backbone(settings.backbone, settings.weights), classes)
-    classifier.backbone.requires_grad_(settings.train_backbone)
-    return classifier
+    backbone = load_backbone(settings.backbone, settings.weights)
+    return Classifier(backbone, classes, settings.frozen_share)
 
 
 def _describe(dataset: ShardDataset, settings: TrainingConfig, seed: int) -> Description:
@@ -172,8 +171,6 @@ class _Run:
     def _train(self) -> tuple[float, float]:
         """Mean loss and accuracy of one pass over the training images."""
         self.model.train()
-        if not self.settings.train_backbone:
-            self.classifier.backbone.eval()
         loss_sum, right, seen = 0.0, 0, 0
         for pixels, labels in self.loader:
             loss, logits = self._step(pixels, labels)

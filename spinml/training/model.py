@@ -32,16 +32,32 @@ class Description:
 
 
 class Classifier(nn.Module):
-    """RGB in [0, 1], shape ``(n, 3, px, px)``, to logits ``(n, classes)``."""
+    """RGB in [0, 1], shape ``(n, 3, px, px)``, to logits ``(n, classes)``.
 
-    def __init__(self, backbone: Backbone, classes: int) -> None:
+    Args:
+        frozen_share: share of the backbone's blocks, from the image on, that training leaves as
+            they are, their batch statistics included.
+    """
+
+    def __init__(self, backbone: Backbone, classes: int, frozen_share: float = 0.0) -> None:
         super().__init__()
         self.backbone = backbone.module
+        kept = backbone.blocks[: round(frozen_share * len(backbone.blocks))]
+        self._frozen = [part for block in kept for part in block]
+        for part in self._frozen:
+            part.requires_grad_(False)
         self.head = nn.Sequential(nn.Dropout(_DROPOUT), nn.Linear(backbone.width, classes))
         self.mean: Tensor
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(backbone.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(backbone.std).view(1, 3, 1, 1))
+
+    def train(self, mode: bool = True) -> Classifier:
+        """As any module's, but frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.backbone((images - self.mean) / self.std))

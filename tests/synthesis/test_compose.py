@@ -14,14 +14,14 @@ def _ground() -> np.ndarray:
     return np.full((128, 128, 3), GROUND, np.uint8)
 
 
-def _dog(colour: int = 60) -> np.ndarray:
+def _dog(colour: int = 60, hole_px: int = 4) -> np.ndarray:
     image = _ground()
     cv2.ellipse(image, (64, 64), (40, 25), 0, 0, 360, (colour, colour, colour), -1)
-    cv2.circle(image, (64, 64), 8, (GROUND, GROUND, GROUND), -1)
+    cv2.circle(image, (64, 64), hole_px, (GROUND, GROUND, GROUND), -1)
     return image
 
 
-def test_the_object_is_found_with_its_hole_filled() -> None:
+def test_the_object_is_found_with_a_small_hole_filled() -> None:
     wanted = np.zeros((128, 128), np.uint8)
     cv2.ellipse(wanted, (64, 64), (40, 25), 0, 0, 360, 1, -1)
     found = find_object(_dog(), CutoutConfig())
@@ -30,6 +30,33 @@ def test_the_object_is_found_with_its_hole_filled() -> None:
     either = found.mask | wanted.astype(bool)
     assert both.sum() / either.sum() > 0.93
     assert found.mask[64, 64]
+
+
+def test_one_sees_through_a_large_hole() -> None:
+    found = find_object(_dog(hole_px=15), CutoutConfig())
+    assert isinstance(found, CutOut)
+    assert found.alpha[64, 64] == 0
+    assert found.mask[64, 30]
+
+
+def test_the_ground_that_shines_through_the_rim_is_taken_out() -> None:
+    blurred = cv2.GaussianBlur(_dog(hole_px=0), (0, 0), 1.5)
+    found = find_object(blurred, CutoutConfig())
+    assert isinstance(found, CutOut)
+    rim = (found.alpha > 0.3) & (found.alpha < 0.9)
+    assert rim.sum() > 40
+    assert blurred[rim].mean() > 100
+    assert found.image[rim].mean() < 75
+
+
+def test_the_pale_rim_that_models_draw_is_no_part_of_the_object() -> None:
+    image = _dog(hole_px=0)
+    cv2.ellipse(image, (64, 64), (42, 27), 0, 0, 360, (225, 225, 225), 2)
+    found = find_object(image, CutoutConfig())
+    assert isinstance(found, CutOut)
+    pale = (image > 215).all(axis=2)
+    assert found.alpha[pale].mean() < 0.2
+    assert found.alpha[64, 64] == 1
 
 
 def _two() -> np.ndarray:
@@ -73,7 +100,7 @@ def test_objects_stand_wholly_inside_at_a_scale_in_the_range(seed: int) -> None:
 def test_no_ground_bleeds_in_and_the_object_keeps_its_pixels() -> None:
     found = find_object(_dog(), CutoutConfig())
     assert isinstance(found, CutOut)
-    placed = place(CutOut(found.image, found.mask), 128, (0.6, 0.6), 0)
+    placed = place(found, 128, (0.6, 0.6), 0)
     black = np.zeros((128, 128, 3), np.uint8)
     pasted = paste(placed, black)
     x0, y0, _, y1 = placed.box

@@ -72,14 +72,14 @@ def test_a_few_steps_learn_what_there_is_to_learn(model_folder: Path) -> None:
 
 
 def test_the_same_seed_trains_the_same_model(config: ServerConfig, dataset_folder: Path) -> None:
-    settings = config.training.model_copy(update={"epochs": 1, "train_backbone": False})
+    settings = config.training.model_copy(update={"epochs": 1, "frozen_share": 1.0})
     dataset = ShardDataset(dataset_folder)
     first, again = (fit(dataset, settings, 7) for _ in range(2))
     assert all(torch.equal(first.state[name], again.state[name]) for name in first.state)
 
 
 def test_a_frozen_backbone_stays_as_it_was(config: ServerConfig, dataset_folder: Path) -> None:
-    settings = config.training.model_copy(update={"epochs": 1, "train_backbone": False})
+    settings = config.training.model_copy(update={"epochs": 1, "frozen_share": 1.0})
     state = fit(ShardDataset(dataset_folder), settings, 0).state
     fresh = load_backbone("efficientnet_lite0", None).module.state_dict()
     assert all(torch.equal(state[f"backbone.{name}"], value) for name, value in fresh.items())
@@ -93,7 +93,7 @@ def test_a_distributed_trainer_can_step_in(config: ServerConfig, dataset_folder:
         seen.append(thing)
         return thing
 
-    settings = config.training.model_copy(update={"epochs": 1, "train_backbone": False})
+    settings = config.training.model_copy(update={"epochs": 1, "frozen_share": 1.0})
     hooks = Hooks(
         prepare_model=keep,
         prepare_loader=keep,

@@ -286,11 +286,12 @@ def _kept_error(images: Pixels, made: Pixels, repaint: NDArray[np.uint8]) -> flo
 
 
 def run(data: Workspace, loop: LoopSettings, settings: InpaintSettings | None = None) -> Figures:
-    """Train and save the inpainting UNet."""
+    """Train and save the inpainting UNet; starts from an unpacked checkpoint's or from the UNet."""
     torch.manual_seed(loop.seed)
-    base = UNet2DConditionModel.from_pretrained(data.model("unet"))
+    start = data.start("inpaint")
+    unet = UNet2DConditionModel.from_pretrained(start or data.model("unet"))
     frozen = Conditioning.load(data)
-    unet = widen(base).to(data.device)
+    unet = (unet if start else widen(unet)).to(data.device)
     task = InpaintTask(unet, frozen, data, settings or InpaintSettings())
     figures = train("inpaint", task, with_diffusion_betas(loop), data.folder("inpaint"), data.logs)
     unet.save_pretrained(data.folder("inpaint") / "model")

@@ -103,10 +103,54 @@ def collect_figures(logs: Path) -> dict[str, Figures]:
         path = logs / f"{stage}.json"
         if path.exists():
             content = json.loads(path.read_text())
-            last = (content["history"] or [{}])[-1]
-            spent = {name: last[name] for name in ("step", "minutes") if name in last}
-            figures[stage] = content["figures"] | spent
+            figures[stage] = content["figures"]
+            if history := content["history"]:  # an unpacked stage's figures have it all
+                spent = {name: history[-1][name] for name in ("step", "minutes")}
+                figures[stage] = figures[stage] | spent | _spent_before(logs, stage)
     return figures
+
+
+def _spent_before(logs: Path, stage: str) -> Figures:
+    """Steps and minutes of the earlier trainings whose weights the stage started from."""
+    path = logs / f"{stage}.start.json"
+    if not path.exists():
+        return {}
+    earlier = json.loads(path.read_text())
+    return {
+        f"{name}_of_start": earlier.get(key, 0) + earlier.get(f"{name}_of_start", 0)
+        for name, key in (("steps", "step"), ("minutes", "minutes"))
+        if key in earlier or f"{name}_of_start" in earlier
+    }
+
+
+def unpack_checkpoint(checkpoint: Path, data: Workspace) -> None:
+    """Put a written checkpoint's parts where their stages left them, in float32.
+
+    The stages unet and inpaint start from their own parts when they are run next; one that is not
+    run is packaged as it was.
+    """
+    for name, (kind, stage, folder) in PARTS.items():
+        part = kind.from_pretrained(checkpoint / name, dtype=torch.float32)
+        part.save_pretrained(data.folder(stage) / "model" / folder)
+    words = data.folder("text_image") / "model"
+    CLIPTokenizer.from_pretrained(checkpoint / "tokenizer").save_pretrained(words / "tokenizer")
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(checkpoint / "tokenizer" / name, words / "tokenizer" / name)
+    for name in ("text_image.json", "embedder.onnx"):
+        shutil.copy(checkpoint / "text_image" / name, words / "text_image" / name)
+    segmenter = data.folder("segmenter") / "model"
+    segmenter.mkdir(parents=True, exist_ok=True)
+    shutil.copy(checkpoint / "segmenter" / "segmenter.onnx", segmenter)
+    _unpack_figures(checkpoint, data.logs)
+
+
+def _unpack_figures(checkpoint: Path, logs: Path) -> None:
+    """The stages' figures, as their own logs and as what later trainings start from."""
+    logs.mkdir(parents=True, exist_ok=True)
+    for stage, values in json.loads((checkpoint / "figures.json").read_text()).items():
+        content = {"stage": stage, "figures": values, "history": []}
+        (logs / f"{stage}.json").write_text(json.dumps(content, indent=1))
+        (logs / f"{stage}.start.json").write_text(json.dumps(values, indent=1))
 
 
 def write_checkpoint(data: Workspace, target: Path, limit_mb: float = LIMIT_MB) -> float:

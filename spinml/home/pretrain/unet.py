@@ -140,13 +140,12 @@ class UNetTask:
 
 
 def run(data: Workspace, loop: LoopSettings, settings: UNetSettings | None = None) -> Figures:
-    """Train and save the UNet, from the weights in `unet/start` of the workspace if there are."""
+    """Train and save the UNet, from an unpacked checkpoint's weights if there are."""
     settings = settings or UNetSettings()
     torch.manual_seed(loop.seed)
     frozen = Conditioning.load(data)
     channels, words = frozen.vae.config.latent_channels, frozen.text.config.hidden_size
-    start = data.folder("unet") / "start"
-    if start.exists():
+    if start := data.start("unet"):
         unet = UNet2DConditionModel.from_pretrained(start).to(data.device)
     else:
         unet = build(settings, channels, words).to(data.device)

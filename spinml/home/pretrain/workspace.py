@@ -46,6 +46,12 @@ class Workspace:
             raise FileNotFoundError(f"{path} does not exist: run the stage {stage!r} first")
         return path
 
+    def start(self, stage: str) -> Path | None:
+        """Weights for a stage that was not trained here: `unpack_checkpoint` put them there."""
+        folder = self.folder(stage)
+        untrained = not (folder / "state.pt").exists()
+        return folder / "model" if untrained and (folder / "model").exists() else None
+
     @cached_property
     def _split(self) -> tuple[Renders, Renders]:
         everything = renders.load(self.public, self.limit)
