@@ -230,18 +230,6 @@ def test_the_job_reads_its_options() -> None:
         parse_stages("vae,nothing")
 
 
-def test_the_unet_starts_from_given_weights(data: Workspace, tmp_path: Path) -> None:
-    given = UNet2DConditionModel.from_pretrained(data.model("unet"))
-    other = Workspace(data.public, data.heldout, tmp_path)
-    for stage in ("vae", "text_image", "judge", "latents"):
-        (tmp_path / stage).symlink_to(data.folder(stage))
-    given.save_pretrained(tmp_path / "unet" / "start")
-    unet.run(other, LoopSettings(steps=0), UNET)
-    trained = UNet2DConditionModel.from_pretrained(other.model("unet"))
-    for name, value in given.state_dict().items():
-        assert torch.equal(trained.state_dict()[name], value), name
-
-
 def test_the_segmenter_is_trained_measured_and_exported(
     data: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,6 +300,35 @@ def test_the_text_image_encoder_keeps_its_embeddings(data: Workspace, checkpoint
         packed.guess(images, [])
     with pytest.raises(FileNotFoundError, match=r"text_image\.json"):
         TextImageEncoder.load(checkpoint / "vae")
+
+
+def test_an_unpacked_checkpoint_packs_into_the_same_one(
+    data: Workspace, checkpoint: Path, tmp_path: Path
+) -> None:
+    other = Workspace(data.public, data.heldout, tmp_path / "out")
+    package.unpack_checkpoint(checkpoint, other)
+    package.write_checkpoint(other, tmp_path / "again")
+    files = {f.relative_to(checkpoint) for f in checkpoint.rglob("*") if f.is_file()}
+    assert files == {f.relative_to(tmp_path / "again") for f in (tmp_path / "again").rglob("*.*")}
+    for name in (f for f in files if f.suffix in (".safetensors", ".onnx") or "figures" in f.name):
+        assert (tmp_path / "again" / name).read_bytes() == (checkpoint / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("stage", ["unet", "inpaint"])
+def test_a_stage_starts_from_an_unpacked_checkpoint(
+    data: Workspace, checkpoint: Path, tmp_path: Path, stage: str
+) -> None:
+    other = Workspace(data.public, data.heldout, tmp_path)
+    package.unpack_checkpoint(checkpoint, other)
+    for made_here in ("judge", "latents"):
+        (tmp_path / made_here).symlink_to(data.folder(made_here))
+    given = UNet2DConditionModel.from_pretrained(other.model(stage)).state_dict()
+    module, settings = {"unet": (unet, UNET), "inpaint": (inpaint, INPAINT)}[stage]
+    module.run(other, LoopSettings(steps=0), settings)  # type: ignore[attr-defined]
+    trained = UNet2DConditionModel.from_pretrained(other.model(stage)).state_dict()
+    assert all(torch.equal(trained[name], value) for name, value in given.items())
+    figures = package.collect_figures(other.logs)[stage]
+    assert figures["steps_of_start"] == package.collect_figures(data.logs)[stage]["step"]
 
 
 def test_a_checkpoint_that_is_too_large_is_refused(data: Workspace, checkpoint: Path) -> None:

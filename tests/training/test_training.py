@@ -17,7 +17,7 @@ from spinml.config import ServerConfig
 from spinml.errors import ArtifactError, ConfigError, StageError
 from spinml.pipeline.stages import Stage, StageContext, StageKind
 from spinml.synthesis.dataset import ShardDataset
-from spinml.training.backbones import load_backbone
+from spinml.training.backbones import empty_backbone, load_backbone
 from spinml.training.classifier import Epoch, Hooks, fit
 from spinml.training.data import Augmented, batch_size_for, load_images, stratified_split
 from spinml.training.evaluate import evaluate
@@ -83,6 +83,28 @@ def test_a_frozen_backbone_stays_as_it_was(config: ServerConfig, dataset_folder:
     state = fit(ShardDataset(dataset_folder), settings, 0).state
     fresh = load_backbone("efficientnet_lite0", None).module.state_dict()
     assert all(torch.equal(state[f"backbone.{name}"], value) for name, value in fresh.items())
+
+
+def test_the_first_blocks_stay_and_the_others_learn(
+    config: ServerConfig, dataset_folder: Path
+) -> None:
+    settings = config.training.model_copy(update={"epochs": 1, "frozen_share": 0.33})
+    state = fit(ShardDataset(dataset_folder), settings, 0).state
+    fresh = load_backbone("efficientnet_lite0", None).module.state_dict()
+    first, last = "net._blocks.4.", "net._blocks.5."
+    changed = {
+        name for name, value in fresh.items() if not torch.equal(state[f"backbone.{name}"], value)
+    }
+    assert not any(name.startswith((first, "net._conv_stem", "net._bn0")) for name in changed)
+    assert any(name.startswith(last) and "running_mean" in name for name in changed)
+    assert any(name.startswith(last) and "conv.weight" in name for name in changed)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2"])
+def test_a_backbones_blocks_hold_all_its_weights(name: str) -> None:
+    backbone = empty_backbone(name)
+    held = [id(w) for block in backbone.blocks for part in block for w in part.parameters()]
+    assert sorted(held) == sorted(id(weight) for weight in backbone.module.parameters())
 
 
 def test_a_distributed_trainer_can_step_in(config: ServerConfig, dataset_folder: Path) -> None:
