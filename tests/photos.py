@@ -9,6 +9,7 @@ import numpy as np
 import skimage.data
 
 from spinml.images import Mask, Photo
+from spinml.privacy.extractor import SegmentInput
 from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
 from spinml.request import TrainingRequest, parse_request
 
@@ -41,6 +42,13 @@ def ellipse(width: int = 640, height: int = 480, axes: tuple[int, int] = (130, 1
 def segmented(photo: Photo | None = None, mask: Mask | None = None) -> SegmentedPhoto:
     photo = cat() if photo is None else photo
     return SegmentedPhoto(PrivatePhoto(photo), ellipse() if mask is None else mask)
+
+
+def whole(photo: Photo, **more: Any) -> SegmentInput:
+    """A target object that fills its frame; ``more`` are further fields of SegmentInput."""
+    everywhere = np.ones(photo.shape[:2], bool)
+    fields: dict[str, Any] = {"box": (0, 0, photo.shape[1], photo.shape[0])} | more
+    return SegmentInput("target", photo, everywhere, ~everywhere, **fields)
 
 
 def real_photos() -> dict[str, Photo]:
