@@ -81,7 +81,7 @@ def extract_image(extractor: Extractor, segment: SegmentInput, channels: tuple[i
     except SpinMLError:
         raise
     except Exception as error:
-        raise _failed(extractor, "extract", error) from error
+        raise _failed(extractor, "extract", error, "; nothing was sent") from error
     height, width = segment.mask.shape
     wanted = [(height, width) if n == 1 else (height, width, n) for n in channels]
     if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape not in wanted:
@@ -110,7 +110,7 @@ def check_image(extractor: Extractor, image: Image) -> None:
     except PreferenceViolationError:
         raise
     except Exception as error:
-        raise _failed(extractor, "check", error) from error
+        raise _failed(extractor, "check", error, "") from error
 
 
 def _loaded(point: EntryPoint) -> Extractor:
@@ -132,9 +132,9 @@ def _loaded(point: EntryPoint) -> Extractor:
     return cast(Extractor, plugin)
 
 
-def _failed(extractor: Extractor, what: str, error: Exception) -> PluginError:
+def _failed(extractor: Extractor, what: str, error: Exception, so: str) -> PluginError:
     # The error's own words may quote pixels or paths: its type alone is told, the rest is chained.
     return PluginError(
-        f"{extractor.name}.{what} failed: {type(error).__name__}; nothing was sent",
+        f"{extractor.name}.{what} failed: {type(error).__name__}{so}",
         remedy="mend the plugin, or leave it out of the request",
     )

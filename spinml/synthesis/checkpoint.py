@@ -186,7 +186,8 @@ class Checkpoint:
             if self._lacks(source, part):
                 others = ", ".join(sorted(self.config.controlnets)) or "see its folder"
                 raise CheckpointError(
-                    f"checkpoint {source.name!r} has no ControlNet for the feature {feature!r}",
+                    f"checkpoint {source.name!r} has no ControlNet for the feature {feature!r}: "
+                    f"there is no {part}",
                     remedy=f"name another feature in the request ({others}), or add one to "
                     "checkpoint.controlnets",
                 )

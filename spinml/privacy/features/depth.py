@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,32 +33,31 @@ class Depth:
                 "no depth: there is no depth model",
                 remedy="give one (MiDaS or Depth Anything as ONNX) with --depth-model",
             )
-        seen = segment.mask & ~segment.hole
+        means = _block_means(segment.models.depth.nearness(segment.pixels), segment)
+        seen = np.isfinite(means)
         if not seen.any():
             raise FeatureMissingError("no depth: the segment is empty")
-        blocks = _block_means(segment.models.depth.nearness(segment.pixels), seen.astype(np.uint8))
-        rows, columns = _block_of(*seen.shape)
-        low, high = np.quantile(blocks[np.isfinite(blocks)], _ENDS)
+        low, high = np.quantile(means[seen], _ENDS)
         if not high > low:
             raise FeatureMissingError(
                 "a segment has no depth: the model finds it flat",
                 remedy="leave that photo out, or choose L0 for the segment",
             )
-        levels = 1 + np.rint(254 * np.clip((np.nan_to_num(blocks) - low) / (high - low), 0, 1))
-        return np.where(seen, levels[rows][:, columns], 0).astype(np.uint8)
+        levels = 1 + np.rint(254 * np.clip((np.nan_to_num(means) - low) / (high - low), 0, 1))
+        rows, columns = _block_of(*segment.mask.shape)
+        return np.where(seen, levels, 0).astype(np.uint8)[rows][:, columns]
 
     def check(self, image: Image) -> None:
-        """See :class:`Extractor`: grey, and no detail finer than GRID blocks but for an outline."""
+        """See :class:`Extractor`: grey, and no detail finer than GRID blocks."""
         require_channels(self.name, image, 1)
         if not image.any():
             raise not_a_map(self.name, "it is empty")
         rows, columns = _block_of(*image.shape)
-        brightest = np.zeros((rows[-1] + 1, columns[-1] + 1), np.uint8)
-        np.maximum.at(brightest, (rows[:, None], columns[None, :]), image)
-        fine = (image != 0) & (image != brightest[rows][:, columns])
-        if fine.any():
+        first = np.searchsorted(rows, rows), np.searchsorted(columns, columns)
+        fine = float(np.mean(image != image[first[0]][:, first[1]]))
+        if fine:
             raise not_a_map(
-                self.name, f"{fine.mean():.0%} of it has detail finer than {GRID} blocks a side"
+                self.name, f"{fine:.1%} of it has detail finer than {GRID} blocks a side"
             )
 
 
@@ -69,14 +70,18 @@ def _block_of(height: int, width: int) -> tuple[npt.NDArray[np.int64], npt.NDArr
     )
 
 
-def _block_means(nearness: Nearness, seen: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
-    """Mean over each block's seen pixels; NaN where none is."""
-    if nearness.shape != seen.shape:
-        raise ValueError(f"a depth of shape {nearness.shape} for pixels of {seen.shape}")
-    rows, columns = _block_of(*seen.shape)
-    block = rows[:, None] * (columns[-1] + 1) + columns[None, :]
-    count = (int(rows[-1]) + 1) * (int(columns[-1]) + 1)
-    sums = np.bincount(block.ravel(), (nearness * seen).ravel(), minlength=count)
-    seen_in = np.bincount(block.ravel(), seen.ravel(), minlength=count)
-    means = np.divide(sums, seen_in, out=np.full(count, np.nan), where=seen_in > 0)
-    return np.asarray(means.reshape(int(rows[-1]) + 1, -1), np.float64)
+def _block_means(nearness: Nearness, segment: SegmentInput) -> npt.NDArray[np.float64]:
+    """Mean over each block's pixels of the segment; NaN where none is, or the hole is."""
+    if nearness.shape != segment.mask.shape:
+        raise ValueError(f"a depth of shape {nearness.shape} for pixels of {segment.mask.shape}")
+    rows, columns = _block_of(*segment.mask.shape)
+    shape = int(rows[-1]) + 1, int(columns[-1]) + 1
+    block = (rows[:, None] * shape[1] + columns[None, :]).ravel()
+
+    def total(of: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.bincount(block, of.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+
+    count, erased = total(segment.mask), total(segment.hole)
+    ours = (count > 0) & (erased == 0)
+    sums = total(np.where(segment.mask, nearness, np.float32(0)))
+    return np.divide(sums, count, out=np.full(shape, np.nan), where=ours)
