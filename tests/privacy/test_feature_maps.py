@@ -1,5 +1,7 @@
 """Soft edges, pose, box and depth: a map passes its check, a photo in its place does not."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -104,7 +106,7 @@ def test_a_pose_passes_at_every_size(px):
     keypoints = standing() * np.float32([px / 640, px / 640, 1])
     drawn = pose_of(scaled(cat(), px), keypoints)
     POSE.check(drawn)
-    for index in (0, 4, 10, 13):
+    for index in (4, 7, 10, 13):  # wrists and ankles, over which nothing else is drawn
         x, y = keypoints[index, :2].round().astype(int)
         assert tuple(drawn[y, x]) == COLOURS[index]
 
@@ -121,8 +123,7 @@ def test_only_what_was_seen_on_the_segment_is_drawn():
     keypoints = standing()
     keypoints[4, 2] = 0.1  # right wrist: unsure
     keypoints[7, :2] = (5, 5)  # left wrist: on someone else
-    segment = whole(cat(), keypoints=keypoints)
-    object.__setattr__(segment, "mask", ellipse())
+    segment = replace(whole(cat(), keypoints=keypoints), mask=ellipse())
     drawn = POSE.extract(segment)
     for index in (4, 7):
         assert not (drawn == COLOURS[index]).all(axis=2).any()
@@ -171,11 +172,10 @@ def test_depth_passes_whatever_the_model_says(name):
 
 
 def test_depth_is_bright_where_it_is_near_and_black_outside():
-    photo = np.zeros((256, 256, 3), np.uint8) + np.arange(256, dtype=np.uint8)[:, None]
-    segment = whole(photo, models=FeatureModels(depth=Brightness()))
+    photo = np.zeros((256, 256, 3), np.uint8) + np.arange(256, dtype=np.uint8)[:, None, None]
     mask = np.zeros((256, 256), bool)
     mask[:, 30:201] = True
-    object.__setattr__(segment, "mask", mask)
+    segment = replace(whole(photo, models=FeatureModels(depth=Brightness())), mask=mask)
     drawn = DEPTH.extract(segment)
     DEPTH.check(drawn)
     assert (np.diff(drawn[:, 100].astype(int)) >= 0).all()

@@ -79,9 +79,10 @@ def _block_means(nearness: Nearness, segment: SegmentInput) -> npt.NDArray[np.fl
     block = (rows[:, None] * shape[1] + columns[None, :]).ravel()
 
     def total(of: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        return np.bincount(block, of.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+        sums = np.bincount(block, of.ravel(), minlength=shape[0] * shape[1])
+        return sums.reshape(shape).astype(np.float64)
 
     count, erased = total(segment.mask), total(segment.hole)
     ours = (count > 0) & (erased == 0)
     sums = total(np.where(segment.mask, nearness, np.float32(0)))
-    return np.divide(sums, count, out=np.full(shape, np.nan), where=ours)
+    return np.asarray(np.divide(sums, count, out=np.full(shape, np.nan), where=ours), np.float64)
