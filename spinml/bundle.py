@@ -48,7 +48,7 @@ class BundleLimits(BaseModel):
 class SanitizedSegment(BaseModel):
     """One segment of the photos (target object or background), sanitized by its scheme.
 
-    ``images`` are PNG files: none at L0; single-channel feature maps at L1; at L2 RGBA cut-outs of
+    ``images`` are PNG files: none at L0; feature maps at L1, grey or RGB; at L2 RGBA cut-outs of
     the target object or RGBA backgrounds. Their order and number are those of the photos used.
     """
 

@@ -26,7 +26,7 @@ class CheckpointConfig(_Part):
     inpainting: str | None = None
     """None: the inpainting UNet inside ``base``'s folder."""
     controlnets: dict[str, str] = Field(default_factory=dict)
-    """Feature → ControlNet; empty: those inside ``base``'s folder (``controlnet_<feature>``)."""
+    """Feature → ControlNet; others: those inside ``base``'s folder (``controlnet_<feature>``)."""
     resolution_px: int = Field(default=128, ge=32, multiple_of=8)
     revision: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -215,7 +215,12 @@ SD15: dict[str, object] = {
     "checkpoint": {
         "base": "stable-diffusion-v1-5/stable-diffusion-v1-5",
         "inpainting": "stable-diffusion-v1-5/stable-diffusion-inpainting",
-        "controlnets": {"canny": "lllyasviel/sd-controlnet-canny"},
+        "controlnets": {
+            "canny": "lllyasviel/sd-controlnet-canny",
+            "depth": "lllyasviel/sd-controlnet-depth",
+            "pose": "lllyasviel/sd-controlnet-openpose",
+            "soft_edges": "lllyasviel/sd-controlnet-hed",
+        },
         "resolution_px": 512,
     },
     "prompts": {"identifier_token": "xyz-style"},

@@ -4,7 +4,8 @@ SpinMLError                          what failed, the value got, the value wante
 ├── RequestError                     the person's request cannot be met as written
 │   ├── InvalidRequestError          fields missing, unknown or contradictory; all problems at once
 │   ├── UnknownObjectError           the segmenter has no such class
-│   └── UnknownFeatureError          no such L1 feature, or not for that segment
+│   ├── UnknownFeatureError          no such L1 feature, or not for that segment
+│   └── UnknownSchemeError           no plugin of that scheme is installed
 ├── DeviceError                      something on the device; nothing was sent
 │   ├── PhotoError                   a photo that cannot be decoded or is over the limits
 │   ├── NoTargetFoundError           the target object is on none of the photos
@@ -29,6 +30,7 @@ SpinMLError                          what failed, the value got, the value wante
 │   ├── StageCancelledError          the run was cancelled
 │   ├── InfeasibleResourcesError     more CPUs or GPUs than the cluster can ever have
 │   └── GenerationError              too many broken objects, or no object could be cut out
+├── PluginError                      a plugin failed, or does not keep its interface
 └── MissingExtraError                an optional part is not installed
 
 Each class has a stable ``code``, an HTTP ``status`` and survives pickling, for Ray carries errors
@@ -113,6 +115,10 @@ class UnknownObjectError(RequestError):
 
 class UnknownFeatureError(RequestError):
     code, status = "unknown_feature", 422
+
+
+class UnknownSchemeError(RequestError):
+    code, status = "unknown_scheme", 422
 
 
 class DeviceError(SpinMLError):
@@ -209,6 +215,10 @@ class InfeasibleResourcesError(StageError):
 
 class GenerationError(StageError):
     code, status = "generation_failed", 500
+
+
+class PluginError(SpinMLError):
+    code, status = "plugin_error", 500
 
 
 class MissingExtraError(SpinMLError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import yaml
 from pydantic import (
@@ -19,9 +19,11 @@ from pydantic import (
 
 from spinml.errors import InvalidRequestError
 
-TARGET = "target"
-BACKGROUND = "background"
+TARGET: Final = "target"
+BACKGROUND: Final = "background"
 DEFAULT_FEATURE = "canny"
+LEAST_NOISE, MOST_NOISE = 0.5, 500.0
+"""Bounds of σ in grey levels: less is lost in rounding, more leaves nothing of a picture."""
 
 
 class Scheme(StrEnum):
@@ -30,7 +32,7 @@ class Scheme(StrEnum):
     L0 = "L0"
     """Words only."""
     L1 = "L1"
-    """Words and a feature map: edges, pose, box."""
+    """Words and a feature map: edges, soft edges, pose, box, depth."""
     L2 = "L2"
     """Words and the segment's pixels."""
 
@@ -64,6 +66,7 @@ Words = Annotated[
         strip_whitespace=True, min_length=1, max_length=60, pattern=r"^[\w][\w \-'/,.()]*$"
     ),
 ]
+NoiseSigma = Annotated[float, Field(ge=LEAST_NOISE, le=MOST_NOISE, allow_inf_nan=False)]
 Objective = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
 
@@ -83,6 +86,10 @@ class TrainingRequest(BaseModel):
     """Synthetic images per class; None takes the server's default."""
     features: dict[str, str] = Field(default_factory=dict, max_length=2)
     """Which feature L1 sends, by segment; "canny" where not named."""
+    noise: dict[str, NoiseSigma] = Field(default_factory=dict, max_length=2)
+    """σ of the Gaussian noise on L2's pixels (§5.5), by segment, in grey levels of 0 … 255."""
+    schemes: dict[str, str] = Field(default_factory=dict, max_length=2)
+    """Which plugin's scheme L2's pixels go through (§7), by segment."""
 
     @field_validator("label_classes")
     @classmethod
@@ -96,10 +103,10 @@ class TrainingRequest(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _known_segments(cls, data: Any) -> Any:
-        """Refuse a preference or feature for an object the request does not have."""
+        """Refuse a preference or setting for an object the request does not have."""
         if not isinstance(data, dict):
             return data
-        for field in ("privacy", "features"):
+        for field in ("privacy", "features", "noise", "schemes"):
             named = data.get(field)
             if isinstance(named, dict):
                 unknown = sorted(str(key) for key in named if key not in (TARGET, BACKGROUND))
@@ -109,6 +116,21 @@ class TrainingRequest(BaseModel):
                         f"it may name {TARGET} and {BACKGROUND}"
                     )
         return data
+
+    @model_validator(mode="after")
+    def _for_pixels(self) -> TrainingRequest:
+        """Noise and plugin schemes change pixels: only L2 sends any."""
+        for field, named in (("noise", self.noise), ("schemes", self.schemes)):
+            for segment in named:
+                if self.privacy.of(segment) != Scheme.L2:
+                    raise ValueError(
+                        f"{field} names {segment}, whose scheme is {self.privacy.of(segment)}; "
+                        f"only pixels can have it: set privacy.{segment} to L2, or leave it out"
+                    )
+        both = sorted(set(self.noise) & set(self.schemes))
+        if both:
+            raise ValueError(f"{', '.join(both)} has both noise and a plugin's scheme; name one")
+        return self
 
     def feature_of(self, segment: str) -> str:
         """The L1 feature of ``segment``."""

@@ -9,7 +9,8 @@ import numpy as np
 import skimage.data
 
 from spinml.images import Mask, Photo
-from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
+from spinml.privacy.extractor import SegmentInput
+from spinml.privacy.private import Keypoints, PrivatePhoto, SegmentedPhoto
 from spinml.request import TrainingRequest, parse_request
 
 
@@ -38,9 +39,28 @@ def ellipse(width: int = 640, height: int = 480, axes: tuple[int, int] = (130, 1
     return canvas.astype(bool)
 
 
-def segmented(photo: Photo | None = None, mask: Mask | None = None) -> SegmentedPhoto:
+def segmented(
+    photo: Photo | None = None, mask: Mask | None = None, keypoints: Keypoints | None = None
+) -> SegmentedPhoto:
     photo = cat() if photo is None else photo
-    return SegmentedPhoto(PrivatePhoto(photo), ellipse() if mask is None else mask)
+    return SegmentedPhoto(PrivatePhoto(photo), ellipse() if mask is None else mask, keypoints)
+
+
+def whole(photo: Photo, **more: Any) -> SegmentInput:
+    """A target object that fills its frame; ``more`` are further fields of SegmentInput."""
+    everywhere = np.ones(photo.shape[:2], bool)
+    fields: dict[str, Any] = {"box": (0, 0, photo.shape[1], photo.shape[0])} | more
+    return SegmentInput("target", photo, everywhere, ~everywhere, **fields)
+
+
+def standing() -> Keypoints:
+    """A person who stands in the ellipse, arms raised, seen whole."""
+    rows = [
+        (320, 180), (320, 220), (280, 220), (255, 190), (250, 150), (360, 220), (385, 190),
+        (380, 150), (295, 310), (290, 370), (290, 430), (345, 310), (350, 370), (350, 430),
+        (312, 172), (328, 172), (300, 176), (340, 176),
+    ]  # fmt: skip
+    return np.asarray([(x, y, 0.9) for x, y in rows], np.float32)
 
 
 def real_photos() -> dict[str, Photo]:

@@ -16,6 +16,8 @@ VALID = {
     "label_classes": ["eating", "sleeping"],
 }
 
+L2 = {"privacy": {"target": "L2"}}
+
 
 def test_the_example():
     request = load_request(Path(__file__).parents[1] / "examples" / "pet.yaml")
@@ -47,6 +49,17 @@ def test_defaults_share_words_alone():
         ({"seed": -1}, "seed"),
         ({"task": "world peace"}, "task"),
         ({"colour": "grey"}, "colour"),
+        ({"noise": {"sofa": 5}}, "noise names sofa"),
+        ({"noise": {"target": 10}}, "noise names target, whose scheme is L0"),
+        (L2 | {"noise": {"background": 10}}, "noise names background, whose scheme is L0"),
+        (L2 | {"noise": {"target": 0}}, "noise.target"),
+        (L2 | {"noise": {"target": -5}}, "noise.target"),
+        (L2 | {"noise": {"target": 501}}, "noise.target"),
+        (L2 | {"noise": {"target": float("nan")}}, "noise.target"),
+        (L2 | {"noise": {"target": float("inf")}}, "noise.target"),
+        (L2 | {"noise": {"target": "loud"}}, "noise.target"),
+        ({"schemes": {"target": "mosaic"}}, "schemes names target, whose scheme is L0"),
+        (L2 | {"noise": {"target": 5}, "schemes": {"target": "mosaic"}}, "both noise and"),
     ],
 )
 def test_invalid(change, why):
@@ -54,6 +67,13 @@ def test_invalid(change, why):
         parse_request(VALID | change)
     assert len(str(caught.value)) < 500
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("sigma", [0.5, 5, 10, 50, 500])
+def test_noise_of_pixels(sigma):
+    request = parse_request(VALID | L2 | {"noise": {"target": sigma}})
+    assert request.noise == {"target": sigma}
+    assert parse_request(request.model_dump(mode="json")) == request
 
 
 def test_all_problems_at_once():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
 
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from spinml.bundle import HoleMode
 from spinml.device.client import RESULTS, Client
+from spinml.device.feature_models import open_models
 from spinml.device.key import key_file as this_machines_key_file
 from spinml.device.ledger import Ledger
 from spinml.device.photos import load_photos
@@ -49,6 +50,24 @@ Hole = Annotated[
 SegmenterFile = Annotated[
     Path | None, typer.Option("--segmenter", help="YOLOv8-seg ONNX; the bundled one if not given.")
 ]
+KeypointFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--keypoints", help="The pose, as OpenPose's JSON (COCO's 18); once for each photo."
+    ),
+]
+PoseModelFile = Annotated[
+    Path | None,
+    typer.Option("--pose-model", envvar="SPINML_POSE_MODEL", help="YOLOv8-pose ONNX, for pose."),
+]
+DepthModelFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--depth-model",
+        envvar="SPINML_DEPTH_MODEL",
+        help="MiDaS or Depth Anything ONNX, for depth.",
+    ),
+]
 Server = Annotated[str, typer.Option("--server", envvar="SPINML_SERVER", help="Base URL.")]
 KeyFile = Annotated[
     Path | None, typer.Option("--key-file", help=f"File with the API key; else {KEY_VARIABLE}.")
@@ -68,11 +87,15 @@ def preview(
     mask: Masks = None,
     hole: Hole = "inpaint",
     segmenter: SegmenterFile = None,
+    keypoints: KeypointFiles = None,
+    pose_model: PoseModelFile = None,
+    depth_model: DepthModelFile = None,
     out: Annotated[Path, typer.Option(help="Files to write, without ending.")] = Path("preview"),
     as_json: AsJson = False,
 ) -> None:
     """Write a picture and a page of what would leave, and its MI. Nothing is sent."""
-    sanitized, leakage, skipped = _prepare(request, photos, mask, hole, segmenter)
+    given = _Given(photos or [], mask or [], keypoints or [], segmenter, pose_model, depth_model)
+    sanitized, leakage, skipped = _prepare(request, given, hole)
     sheet, page = write_preview(sanitized, leakage, out)
     if as_json:
         print_json(
@@ -93,6 +116,9 @@ def submit(
     mask: Masks = None,
     hole: Hole = "inpaint",
     segmenter: SegmenterFile = None,
+    keypoints: KeypointFiles = None,
+    pose_model: PoseModelFile = None,
+    depth_model: DepthModelFile = None,
     server: Server = DEFAULT_SERVER,
     key_file: KeyFile = None,
     follow: Annotated[bool, typer.Option("--watch", help="Follow the run to its end.")] = False,
@@ -104,7 +130,8 @@ def submit(
 ) -> None:
     """Send what the preference allows, and begin a run."""
     key = _api_key(key_file)
-    sanitized, leakage, skipped = _prepare(request, photos, mask, hole, segmenter)
+    given = _Given(photos or [], mask or [], keypoints or [], segmenter, pose_model, depth_model)
+    sanitized, leakage, skipped = _prepare(request, given, hole)
     if not as_json:
         _tell_skipped(skipped)
         People.print(summary_table(summarise(sanitized.bundle, leakage)))
@@ -298,7 +325,7 @@ def ledger(
         return
     table = Table("when (UTC)", "state", "server", "run", "bundle", "shared")
     for entry in entries:
-        shared = ", ".join(f"{s.name} {s.scheme}: {s.images} image(s)" for s in entry.segments)
+        shared = ", ".join(f"{s.name} {s.how}: {s.images} image(s)" for s in entry.segments)
         when = f"{entry.when:%Y-%m-%d %H:%M:%S}"
         table.add_row(when, entry.state, entry.server, entry.run, entry.bundle[:12], shared)
     People.print(table)
@@ -306,22 +333,37 @@ def ledger(
         typer.echo(f"the chain is whole: {len(entries)} entries, last hash {head}")
 
 
+@dataclass(frozen=True)
+class _Given:
+    """The files that a command was given beside its request."""
+
+    photos: list[Path]
+    masks: list[Path]
+    keypoints: list[Path]
+    segmenter: Path | None
+    pose_model: Path | None
+    depth_model: Path | None
+
+
 def _prepare(
-    request_file: Path,
-    photos: list[Path] | None,
-    masks: list[Path] | None,
-    hole: str,
-    segmenter: Path | None,
+    request_file: Path, given: _Given, hole: str
 ) -> tuple[Sanitized, Leakage, list[Skipped]]:
-    """Read, segment, sanitize and measure; the photos left out by their place in ``photos``."""
+    """Read, segment, sanitize and measure; the photos left out by their place among the files."""
     if hole not in get_args(HoleMode):
         raise InvalidRequestError(
             f"no hole mode {hole!r}", remedy=f"choose one of: {', '.join(get_args(HoleMode))}"
         )
     mode = cast(HoleMode, hole)
     request = load_request(request_file)
-    loaded = load_photos(request, photos or [], masks=masks or [], segmenter=segmenter)
-    sanitized = sanitize(request, loaded.photos, hole=mode)
+    models = open_models(request, pose=given.pose_model, depth=given.depth_model)
+    loaded = load_photos(
+        request,
+        given.photos,
+        masks=given.masks,
+        keypoints=given.keypoints,
+        segmenter=given.segmenter,
+    )
+    sanitized = sanitize(request, loaded.photos, hole=mode, models=models)
     unfit = [Skipped(loaded.sources[item.index], item.reason) for item in sanitized.skipped]
     skipped = sorted([*loaded.skipped, *unfit], key=lambda item: item.index)
     return sanitized, measure_leakage(sanitized), skipped

@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from spinml.bundle import SanitizedBundle
 from spinml.errors import DeviceError
@@ -41,6 +47,23 @@ class SharedSegment(BaseModel):
     mi_histogram: float
     """Share of the segment's entropy, eq. 1."""
     mi_regional: float
+    noise_sigma: float | None = None
+    """σ of the Gaussian noise on its pixels, in grey levels."""
+    plugin_scheme: str | None = None
+    """The plugin's scheme that its pixels went through."""
+
+    @property
+    def how(self) -> str:
+        """The scheme, with the feature, noise or plugin's scheme."""
+        with_ = [f"noise σ {self.noise_sigma:g}"] if self.noise_sigma is not None else []
+        with_ += [name for name in (self.feature, self.plugin_scheme) if name]
+        return " ".join([self.scheme, *(f"({what})" for what in with_)])
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Entries older than a field have to keep their hash: it is written only where it is."""
+        optional = {"noise_sigma", "plugin_scheme"}
+        return {k: v for k, v in write(self).items() if v is not None or k not in optional}
 
 
 class LedgerEntry(BaseModel):
@@ -92,6 +115,8 @@ class Ledger:
                 sha256=tuple(hashlib.sha256(image).hexdigest() for image in segment.images),
                 mi_histogram=mi[segment.name]["histogram"],
                 mi_regional=mi[segment.name]["regional"],
+                noise_sigma=bundle.request.noise.get(segment.name),
+                plugin_scheme=bundle.request.schemes.get(segment.name),
             )
             for segment in bundle.segments
         )

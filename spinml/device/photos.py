@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spinml.device.bundled import bundled_segmenter
+from spinml.device.keypoints import load_keypoints
 from spinml.device.segmenter import Segmenter
 from spinml.errors import NoTargetFoundError, PhotoError
 from spinml.images import Mask, Photo, decode_mask, decode_photo
@@ -32,27 +33,33 @@ def load_photos(
     paths: Sequence[Path],
     *,
     masks: Sequence[Path] = (),
+    keypoints: Sequence[Path] = (),
     segmenter: Path | None = None,
 ) -> Loaded:
     """Decode and segment ``paths``; ``masks``, one a photo, stand in for the segmenter.
 
+    ``keypoints``, one file a photo, stand in for the pose model.
+
     Raises:
-        PhotoError: a photo or mask cannot be used; says which by its place, from 1.
+        PhotoError: a photo, mask or keypoint file cannot be used; says which by its place, from 1.
         NoTargetFoundError: the target object is on none of the photos.
         UnknownObjectError: the segmenter has no such class.
         ModelFileError: there is no segmenter.
     """
-    if masks and len(masks) != len(paths):
-        raise PhotoError(
-            f"{len(masks)} mask(s) for {len(paths)} photo(s)",
-            remedy="give --mask once for each photo, in their order",
-        )
+    for option, files in (("mask", masks), ("keypoints", keypoints)):
+        if files and len(files) != len(paths):
+            raise PhotoError(
+                f"{len(files)} {option} file(s) for {len(paths)} photo(s)",
+                remedy=f"give --{option} once for each photo, in their order",
+            )
+    poses = [load_keypoints(path, index + 1) for index, path in enumerate(keypoints)]
     photos, sources, skipped = [], [], []
     for index, (photo, mask) in enumerate(_segmented(request, paths, masks, segmenter)):
         if mask is None or not mask.any():
             skipped.append(Skipped(index, f"no {request.target_object} was found on it"))
             continue
-        photos.append(SegmentedPhoto(PrivatePhoto(photo), mask))
+        pose = poses[index] if poses else None
+        photos.append(SegmentedPhoto(PrivatePhoto(photo), mask, pose))
         sources.append(index)
     if paths and not photos:
         raise NoTargetFoundError(

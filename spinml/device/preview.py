@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from spinml.bundle import SanitizedBundle
+from spinml.bundle import SanitizedBundle, SanitizedSegment
 from spinml.images import Photo, encode_png
 from spinml.privacy.leakage import Leakage, MutualInformation
+from spinml.privacy.noise import DELTA, epsilon, sent_pixels
 from spinml.privacy.sanitizer import PhotoView, Sanitized
-from spinml.request import BACKGROUND, TARGET, Scheme
+from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
 
 TILE_PX = 240
 _GAP = 20
@@ -50,25 +51,42 @@ class SegmentSummary:
     images: int
     bytes: int
     mi: MutualInformation
+    noise_sigma: float | None = None
+    """σ of the Gaussian noise on its pixels, in grey levels; None without noise."""
+    epsilon: float | None = None
+    """ε of that noise at δ = 1e-5, of the image with the most pixels (spinml.privacy.noise)."""
 
 
 def summarise(bundle: SanitizedBundle, leakage: Leakage) -> list[SegmentSummary]:
     """One line a segment, target object first."""
     shares = {TARGET: leakage.target, BACKGROUND: leakage.background}
-    return [
-        SegmentSummary(
-            segment.name,
-            segment.text,
-            segment.scheme,
-            f"{_SCHEME_WORDS[segment.scheme]} ({segment.feature})"
-            if segment.feature
-            else _SCHEME_WORDS[segment.scheme],
-            len(segment.images),
-            sum(len(image) for image in segment.images),
-            shares[segment.name],
-        )
-        for segment in bundle.segments
-    ]
+    return [_summary(segment, bundle.request, shares[segment.name]) for segment in bundle.segments]
+
+
+def _summary(
+    segment: SanitizedSegment, request: TrainingRequest, mi: MutualInformation
+) -> SegmentSummary:
+    sigma = request.noise.get(segment.name)
+    guarantee = None
+    what = _SCHEME_WORDS[segment.scheme]
+    if segment.feature:
+        what += f" ({segment.feature})"
+    if segment.name in request.schemes:
+        what += f" (by the plugin's scheme {request.schemes[segment.name]})"
+    if sigma is not None:
+        guarantee = epsilon(sigma, max(map(sent_pixels, segment.images)))
+        what += f" with noise σ {sigma:g} (ε {guarantee:,.0f} at δ {DELTA:g})"
+    return SegmentSummary(
+        segment.name,
+        segment.text,
+        segment.scheme,
+        what,
+        len(segment.images),
+        sum(len(image) for image in segment.images),
+        mi,
+        sigma,
+        guarantee,
+    )
 
 
 def render_sheet(sanitized: Sanitized, leakage: Leakage) -> Photo:
@@ -138,7 +156,9 @@ def _draw_row(
         else:
             _draw_tile(sheet, draw, (left, top), image)
         below = top + TILE_PX + 8
-        draw.text((left + 8, below), f"{name} at {segment.scheme}", _LEAVES, _font(15))
+        sigma = bundle.request.noise.get(name)
+        noise = "" if sigma is None else f" with noise σ {sigma:g}"
+        draw.text((left + 8, below), f"{name} at {segment.scheme}{noise}", _LEAVES, _font(15))
         share = measured[name].histogram
         draw.text((left + 8, below + 22), f"MI {share:.1%}", _FAINT, _font(13))
         bar = (left + 80, below + 26, left + TILE_PX - 8, below + 35)

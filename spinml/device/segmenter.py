@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from spinml.device.letterbox import Letterbox, input_side, letterbox, square_batch
 from spinml.errors import ModelFileError, UnknownObjectError
 from spinml.images import Mask, Photo
 from spinml.privacy.onnx_session import open_session
@@ -17,21 +17,9 @@ from spinml.privacy.onnx_session import open_session
 CONFIDENCE = 0.35
 OVERLAP = 0.6
 """Detections whose boxes overlap more (IoU) are one and the same."""
-_PADDING_GREY = 114
-"""What ultralytics pads with in training."""
 _MASK_COEFFICIENTS = 32
 
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class _Letterbox:
-    """How a photo was fitted into the model's square: scaled, then padded."""
-
-    scaled_width: int
-    scaled_height: int
-    left: int
-    top: int
 
 
 class Segmenter:
@@ -57,7 +45,7 @@ class Segmenter:
             )
         self._input = inputs[0].name
         self.class_names = _class_names(metadata["names"])
-        self.size_px = _input_side(inputs[0].shape, metadata.get("imgsz"))
+        self.size_px = input_side(inputs[0].shape, metadata.get("imgsz"))
 
     def class_of(self, target_object: str) -> int:
         """The index of the class called ``target_object``, whatever its case or number.
@@ -83,8 +71,8 @@ class Segmenter:
             UnknownObjectError: the model has no such class.
         """
         index = self.class_of(target_object)
-        square, fit = _letterbox(photo, self.size_px)
-        batch = np.ascontiguousarray(square.transpose(2, 0, 1)[None], np.float32) / 255.0
+        square, fit = letterbox(photo, self.size_px)
+        batch = square_batch(square)
         detections, prototypes = self._session.run(None, {self._input: batch})
         boxes, coefficients = self._detections(detections[0], index)
         if not len(boxes):
@@ -117,19 +105,6 @@ def _class_names(text: str) -> tuple[str, ...]:
         raise ModelFileError("the segmenter's class names cannot be read") from None
 
 
-def _input_side(shape: list[int | str], declared: str | None) -> int:
-    """The side of the model's square input: fixed in the model, or declared in its metadata."""
-    if len(shape) == 4 and isinstance(shape[2], int) and shape[2] == shape[3]:
-        return shape[2]
-    try:
-        height, width = ast.literal_eval(declared or "")
-    except (ValueError, SyntaxError, TypeError):
-        height, width = 0, 1
-    if height != width:
-        raise ModelFileError(f"the segmenter's input {shape} is no square of a known size")
-    return int(height)
-
-
 def _forms(words: str) -> set[str]:
     """``words`` without case, and the singulars they may be the plural of."""
     folded = " ".join(words.casefold().split())
@@ -141,20 +116,6 @@ def _forms(words: str) -> set[str]:
     if folded.endswith("s"):
         forms.add(folded[:-1])
     return forms
-
-
-def _letterbox(photo: Photo, side: int) -> tuple[Photo, _Letterbox]:
-    """Fit ``photo`` into a square, padded on both sides, as in training."""
-    height, width = photo.shape[:2]
-    scale = side / max(height, width)
-    fit_width, fit_height = max(1, round(width * scale)), max(1, round(height * scale))
-    left, top = (side - fit_width) // 2, (side - fit_height) // 2
-    square = np.full((side, side, 3), _PADDING_GREY, np.uint8)
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    square[top : top + fit_height, left : left + fit_width] = cv2.resize(
-        photo, (fit_width, fit_height), interpolation=interpolation
-    )
-    return square, _Letterbox(fit_width, fit_height, left, top)
 
 
 def _mask_chances(boxes: Floats, coefficients: Floats, prototypes: Floats, side: int) -> Floats:
@@ -172,7 +133,7 @@ def _mask_chances(boxes: Floats, coefficients: Floats, prototypes: Floats, side:
     return chances
 
 
-def _to_photo(chances: Floats, fit: _Letterbox, side: int, width: int, height: int) -> Floats:
+def _to_photo(chances: Floats, fit: Letterbox, side: int, width: int, height: int) -> Floats:
     """Undo the letterbox: the chances at the photo's resolution, ``(height, width)``."""
     square = cv2.resize(chances, (side, side), interpolation=cv2.INTER_LINEAR)
     inside = square[fit.top : fit.top + fit.scaled_height, fit.left : fit.left + fit.scaled_width]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn, SupportsIndex
 
+import numpy as np
+import numpy.typing as npt
+
 from spinml.images import Mask, Photo
+
+Keypoints = npt.NDArray[np.float32]
+"""A person's 18 keypoints in OpenPose's order, shape ``(18, 3)``: x and y in pixels, confidence in
+[0, 1]. The order: nose, neck, right shoulder, elbow, wrist, left shoulder, elbow, wrist, right hip,
+knee, ankle, left hip, knee, ankle, right eye, left eye, right ear, left ear."""
 
 
 class DeviceOnly:
@@ -49,17 +57,21 @@ class SegmentedPhoto(DeviceOnly):
     """A photo and where its target object is; the background is all the rest (§3.2).
 
     Raises:
-        ValueError: ``target_mask`` is not as large as the photo.
+        ValueError: ``target_mask`` is not as large as the photo, or ``keypoints`` are not (18, 3).
     """
 
     photo: PrivatePhoto
     target_mask: Mask
     """Shape ``(H, W)``; True on the target object."""
+    keypoints: Keypoints | None = None
+    """The target object's, in pixels of the photo, where they were given."""
 
     def __post_init__(self) -> None:
         wanted = self.photo.pixels.shape[:2]
         if self.target_mask.shape != wanted:
             raise ValueError(f"a mask of shape {self.target_mask.shape} for a photo of {wanted}")
+        if self.keypoints is not None and self.keypoints.shape != (18, 3):
+            raise ValueError(f"keypoints of shape {self.keypoints.shape}, wanted (18, 3)")
 
     def __repr__(self) -> str:
         return f"SegmentedPhoto({self.photo!r}, target on {self.target_mask.mean():.0%})"

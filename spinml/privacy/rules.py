@@ -9,8 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from spinml.bundle import BundleLimits, SanitizedBundle, SanitizedSegment, decode_png, seal
-from spinml.errors import BundleLimitError, PreferenceViolationError, UnknownFeatureError
+from spinml.errors import (
+    BundleLimitError,
+    PreferenceViolationError,
+    UnknownFeatureError,
+    UnknownSchemeError,
+)
+from spinml.privacy.extractor import Extractor
 from spinml.privacy.features import get_feature
+from spinml.privacy.plugins import check_image, get_scheme
 from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
 
 CUTOUT_FRAME = 0.04
@@ -24,7 +31,9 @@ def make_bundle(data: Mapping[str, Any], limits: BundleLimits) -> SanitizedBundl
         pydantic.ValidationError: fields missing, unknown or of the wrong type.
         BundleLimitError: over ``limits``.
         MalformedBundleError: an image is not a whole, plain PNG.
-        PreferenceViolationError: content that the declared scheme does not allow.
+        PreferenceViolationError: content that the declared scheme does not allow, or a feature or
+            scheme that is not installed here.
+        PluginError: a plugin's check failed.
     """
     bundle = seal(data)
     check_bundle(bundle, limits)
@@ -93,12 +102,7 @@ def _check_l1(segment: SanitizedSegment, request: TrainingRequest, limits: Bundl
             f"{segment.name}: {error.message}", remedy=error.remedy
         ) from None
     for index, image in enumerate(segment.images):
-        try:
-            feature.check(decode_png(image, limits))
-        except PreferenceViolationError as error:
-            raise PreferenceViolationError(
-                f"{segment.name}, image {index}: {error.message}", remedy=error.remedy
-            ) from None
+        _check_kind(segment, index, feature, decode_png(image, limits))
 
 
 def _check_l2(segment: SanitizedSegment, request: TrainingRequest, limits: BundleLimits) -> None:
@@ -107,6 +111,7 @@ def _check_l2(segment: SanitizedSegment, request: TrainingRequest, limits: Bundl
     if (segment.hole is None) != (segment.name == TARGET):
         _refuse(segment, "a background declares its hole and a target object has none")
     _require_images(segment)
+    scheme = _scheme_of(segment, request)
     for index, image in enumerate(segment.images):
         pixels = decode_png(image, limits)
         if pixels.ndim != 3 or pixels.shape[2] != 4:
@@ -117,6 +122,32 @@ def _check_l2(segment: SanitizedSegment, request: TrainingRequest, limits: Bundl
             _check_cut_out(segment, index, pixels)
         else:
             _check_hole(segment, index, pixels)
+        if scheme is not None:
+            _check_kind(segment, index, scheme, pixels)
+
+
+def _scheme_of(segment: SanitizedSegment, request: TrainingRequest) -> Extractor | None:
+    """The plugin scheme that the request names for L2's pixels; None when it names none."""
+    name = request.schemes.get(segment.name)
+    if name is None:
+        return None
+    try:
+        return get_scheme(name)
+    except UnknownSchemeError as error:
+        raise PreferenceViolationError(
+            f"{segment.name}: {error.message}", remedy=error.remedy
+        ) from None
+
+
+def _check_kind(
+    segment: SanitizedSegment, index: int, extractor: Extractor, pixels: npt.NDArray[np.uint8]
+) -> None:
+    try:
+        check_image(extractor, pixels)
+    except PreferenceViolationError as error:
+        raise PreferenceViolationError(
+            f"{segment.name}, image {index}: {error.message}", remedy=error.remedy
+        ) from None
 
 
 def _check_cut_out(segment: SanitizedSegment, index: int, pixels: npt.NDArray[np.uint8]) -> None:

@@ -23,8 +23,11 @@ from spinml.images import (
     resize,
 )
 from spinml.privacy.background import frame_size, has_background, take_background
+from spinml.privacy.extractor import FeatureModels, SegmentInput
 from spinml.privacy.features import get_feature
-from spinml.privacy.private import DeviceOnly, PrivatePhoto, SegmentedPhoto
+from spinml.privacy.noise import add_noise
+from spinml.privacy.plugins import extract_image, get_scheme
+from spinml.privacy.private import DeviceOnly, Keypoints, PrivatePhoto, SegmentedPhoto
 from spinml.privacy.rules import make_bundle
 from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
 
@@ -85,6 +88,7 @@ def sanitize(
     size_px: int = 256,
     hole: HoleMode = "inpaint",
     limits: BundleLimits | None = None,
+    models: FeatureModels | None = None,
 ) -> Sanitized:
     """Turn each photo's segments into words, features or pixels, as the request's preference says.
 
@@ -92,15 +96,19 @@ def sanitize(
         photos: may be empty when both segments are at L0, for then no photo is needed.
         size_px: side of the target object's square cut-out.
         hole: how the target's place leaves a background at L2.
+        models: what pose and depth need; None where the device has none.
 
     Raises:
         NoTargetFoundError: photos are needed and none is left.
         FeatureMissingError: a segment has no such feature; nothing is made of the others either.
         UnknownFeatureError: no such L1 feature.
+        UnknownSchemeError: no such plugin scheme.
+        PluginError: a plugin failed, or gave what is no image of the segment.
         BundleLimitError: more or larger images than a server takes.
     """
     used, skipped = _choose(request, photos)
-    views = tuple(_view(request, index, photos[index], size_px, hole) for index in used)
+    made = models or FeatureModels()
+    views = tuple(_view(request, index, photos[index], size_px, hole, made) for index in used)
     segments = [_segment(request, name, views, hole) for name in (TARGET, BACKGROUND)]
     bundle = make_bundle({"request": request, "segments": segments}, limits or BundleLimits())
     return Sanitized(bundle, views, tuple(skipped))
@@ -156,12 +164,17 @@ def _unfit(mask: Mask, needs_background: bool) -> str | None:
 
 
 def _view(
-    request: TrainingRequest, index: int, item: SegmentedPhoto, size_px: int, hole: HoleMode
+    request: TrainingRequest,
+    index: int,
+    item: SegmentedPhoto,
+    size_px: int,
+    hole: HoleMode,
+    models: FeatureModels,
 ) -> PhotoView:
     photo, mask = item.photo.pixels, item.target_mask
     width, height = frame_size(photo.shape[1], photo.shape[0])
-    target = _target_image(request, photo, mask, size_px)
-    background = _background_image(request, photo, mask, hole)
+    target = _target_image(request, item, size_px, models)
+    background = _background_image(request, photo, mask, hole, models)
     return PhotoView(
         index,
         PrivatePhoto(resize(photo, width, height)),
@@ -175,38 +188,89 @@ def _view(
 
 
 def _target_image(
-    request: TrainingRequest, photo: Photo, mask: Mask, size_px: int
+    request: TrainingRequest, item: SegmentedPhoto, size_px: int, models: FeatureModels
 ) -> Pixels | None:
     """Of the target object: None, a feature map, or the RGBA cut-out; ``size_px`` a side."""
     if request.privacy.target == Scheme.L0:
         return None
-    cutout = cut_out(photo, mask, size_px)
+    mask = item.target_mask
+    cutout = cut_out(item.photo.pixels, mask, size_px)
+    inside = cutout[..., 3] > 0
+    segment = SegmentInput(
+        TARGET,
+        on_plain_ground(cutout, ground=0),
+        inside,
+        np.zeros_like(inside),
+        box=_box_in_cutout(mask, size_px),
+        keypoints=_in_cutout(item.keypoints, mask, size_px),
+        models=models,
+    )
     if request.privacy.target == Scheme.L2:
-        return cutout
-    feature = get_feature(request.feature_of(TARGET))
-    return feature.extract(on_plain_ground(cutout, ground=0), cutout[..., 3] > 0)
+        return _obfuscated(request, segment, cutout)
+    return extract_image(get_feature(request.feature_of(TARGET)), segment, (1, 3))
 
 
 def _background_image(
-    request: TrainingRequest, photo: Photo, mask: Mask, hole: HoleMode
+    request: TrainingRequest, photo: Photo, mask: Mask, hole: HoleMode, models: FeatureModels
 ) -> Pixels | None:
     """Of the background: None, a feature map with an empty box, or RGBA pixels."""
     scheme = request.privacy.background
     if scheme == Scheme.L0:
         return None
+    taken = take_background(photo, mask, hole if scheme == Scheme.L2 else "inpaint")
+    whole = np.ones_like(taken.hole)
     if scheme == Scheme.L2:
-        taken = take_background(photo, mask, hole)
         alpha = np.full(taken.hole.shape, 255, np.uint8)
         if hole != "inpaint":
             alpha[taken.hole] = 0
-        return np.dstack([taken.pixels, alpha])
+        segment = SegmentInput(BACKGROUND, taken.pixels, alpha > 0, ~whole, models=models)
+        return _obfuscated(request, segment, np.dstack([taken.pixels, alpha]))
     # Filled first, so that the box's border is no edge; then emptied, for the fill is not the room.
-    taken = take_background(photo, mask, "inpaint")
-    whole = np.ones_like(taken.hole)
-    edges = get_feature(request.feature_of(BACKGROUND)).extract(taken.pixels, whole)
     side = 2 * _SEAM_PX + 1
-    edges[cv2.dilate(taken.hole.astype(np.uint8), np.ones((side, side), np.uint8)) > 0] = 0
-    return edges
+    seam = cv2.dilate(taken.hole.astype(np.uint8), np.ones((side, side), np.uint8)) > 0
+    segment = SegmentInput(BACKGROUND, taken.pixels, whole, seam, models=models)
+    drawn = extract_image(get_feature(request.feature_of(BACKGROUND)), segment, (1, 3))
+    drawn[seam] = 0
+    return drawn
+
+
+def _obfuscated(request: TrainingRequest, segment: SegmentInput, rgba: Pixels) -> Pixels:
+    """L2's pixels as they leave: plain, with noise (§5.5), or through a plugin's scheme (§7).
+
+    Their alpha is kept, and what is transparent stays zero.
+    """
+    sigma = request.noise.get(segment.segment)
+    if sigma is not None:
+        return add_noise(rgba, sigma, request.seed)
+    name = request.schemes.get(segment.segment)
+    if name is None:
+        return rgba
+    colours = extract_image(get_scheme(name), segment, (3,))
+    colours[rgba[..., 3] == 0] = 0
+    return np.dstack([colours, rgba[..., 3]])
+
+
+def _box_in_cutout(mask: Mask, size_px: int) -> tuple[int, int, int, int]:
+    """The bounding box in the cut-out's pixels, of the mask's box alone and not of its outline."""
+    left, top, side = cut_out_square(mask)
+    zoom = size_px / side
+    x0, y0, x1, y1 = bounding_box(mask)
+    return (
+        round((x0 - left) * zoom),
+        round((y0 - top) * zoom),
+        max(round((x1 - left) * zoom), round((x0 - left) * zoom) + 1),
+        max(round((y1 - top) * zoom), round((y0 - top) * zoom) + 1),
+    )
+
+
+def _in_cutout(keypoints: Keypoints | None, mask: Mask, size_px: int) -> Keypoints | None:
+    """``keypoints`` of the photo in the cut-out's pixels."""
+    if keypoints is None:
+        return None
+    left, top, side = cut_out_square(mask)
+    moved = keypoints.astype(np.float32, copy=True)
+    moved[:, :2] = (moved[:, :2] + 0.5 - (left, top)) * (size_px / side) - 0.5
+    return moved
 
 
 def _segment(

@@ -17,6 +17,7 @@ from spinml.errors import (
     MalformedBundleError,
     NotFoundError,
     PayloadTooLargeError,
+    PluginError,
     PreferenceViolationError,
 )
 from spinml.privacy.receive import bundle_from_parts
@@ -74,6 +75,7 @@ CurrentRun = Annotated[Run, Depends(current_run)]
                 ConflictError,
                 MalformedBundleError,
                 PayloadTooLargeError,
+                PluginError,
                 PreferenceViolationError,
             }
         ),

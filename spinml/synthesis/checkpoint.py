@@ -183,7 +183,21 @@ class Checkpoint:
         else:
             source = _Source.find(self.config.base, self.config.revision)
             part = f"controlnet_{feature}"
+            if self._lacks(source, part):
+                others = ", ".join(sorted(self.config.controlnets)) or "see its folder"
+                raise CheckpointError(
+                    f"checkpoint {source.name!r} has no ControlNet for the feature {feature!r}: "
+                    f"there is no {part}",
+                    remedy=f"name another feature in the request ({others}), or add one to "
+                    "checkpoint.controlnets",
+                )
         return _frozen(source.load(ControlNetModel, part, dtype=self.compute.dtype), self.compute)
+
+    def _lacks(self, source: _Source, part: str) -> bool:
+        """Whether ``part`` is known not to be there; a hub is asked where nothing else is named."""
+        if source.folder is None:
+            return bool(self.config.controlnets)
+        return not (source.folder / part).is_dir()
 
     def load_unet(self, folder: Path, dtype: torch.dtype | None = None) -> UNet2DConditionModel:
         """A UNet that a stage saved (fine-tuned or merged), ready to sample.

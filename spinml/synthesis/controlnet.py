@@ -19,7 +19,7 @@ from spinml.synthesis.diffusion import Order, Sampler, Tick
 from spinml.synthesis.seeds import derive_seed
 
 FeatureMap = npt.NDArray[np.uint8]
-"""Shape ``(H, W)``."""
+"""Shape ``(H, W)`` or, RGB, ``(H, W, 3)``."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def expand_features(
     """``settings.images_per_feature`` reference images for each feature map, in the maps' order.
 
     Args:
-        features: single-channel maps of any size; scaled to the checkpoint's resolution.
+        features: maps of any size, grey or RGB; scaled to the checkpoint's resolution.
         feature: which L1 feature they are, e.g. "canny".
 
     Raises:
@@ -92,8 +92,9 @@ def expand_features(
 
 
 def _condition(feature_map: FeatureMap, side: int) -> Tensor:
-    """A map ``(H, W)`` as the ControlNet takes it: ``(3, side, side)`` in [0, 1]."""
+    """A map ``(H, W[, 3])`` as the ControlNet takes it: ``(3, side, side)`` in [0, 1]."""
     shrinks = side < max(feature_map.shape)
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     scaled = np.asarray(cv2.resize(feature_map, (side, side), interpolation=method), np.float32)
-    return torch.from_numpy(scaled / 255.0).expand(3, side, side)
+    planes = scaled.transpose(2, 0, 1) if scaled.ndim == 3 else scaled
+    return torch.from_numpy(np.ascontiguousarray(planes) / 255.0).expand(3, side, side)

@@ -41,7 +41,7 @@ def run_expand(context: StageContext) -> dict[str, Any]:
     total = len(features) * settings.images_per_feature
     images = expand_features(
         checkpoint,
-        [feature if feature.ndim == 2 else feature[..., 0] for feature in features],
+        features,
         settings,
         feature=params["feature"],
         prompt=prompts.of_segment(params["segment"], params["words"], tuned=False),

@@ -93,6 +93,42 @@ def brightness_classifier(path: Path, metadata: dict[str, str] | None = None) ->
     return _save(graph, path, described if metadata is None else metadata)
 
 
+def pose_model(path: Path, people: list[tuple[float, np.ndarray]], kpt_shape: str) -> Path:
+    """A YOLOv8-pose file that finds ``(score, COCO's keypoints (17, 3) in 64 px)``, always."""
+    output = np.zeros((1, 56, len(people)), np.float32)
+    for index, (score, keypoints) in enumerate(people):
+        output[0, 4, index] = score
+        output[0, 5:, index] = keypoints.ravel()
+    graph = helper.make_graph(
+        [
+            helper.make_node("ReduceMax", ["images"], ["top"], keepdims=0),
+            helper.make_node("Mul", ["top", "zero"], ["nothing"]),
+            helper.make_node("Add", ["found", "nothing"], ["output0"]),
+        ],
+        "pose",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, output.shape)],
+        [numpy_helper.from_array(output, "found"), numpy_helper.from_array(np.float32(0), "zero")],
+    )
+    return _save(graph, path, {"kpt_shape": kpt_shape})
+
+
+def red_depth(path: Path) -> Path:
+    """A depth model to which red is near."""
+    graph = helper.make_graph(
+        [helper.make_node("Slice", ["image", "from", "to", "axis"], ["depth"])],
+        "depth",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, SIDE, SIDE])],
+        [helper.make_tensor_value_info("depth", TensorProto.FLOAT, [1, 1, SIDE, SIDE])],
+        [
+            helper.make_tensor("from", TensorProto.INT64, [1], [0]),
+            helper.make_tensor("to", TensorProto.INT64, [1], [1]),
+            helper.make_tensor("axis", TensorProto.INT64, [1], [1]),
+        ],
+    )
+    return _save(graph, path, {})
+
+
 def _save(graph: onnx.GraphProto, path: Path, metadata: dict[str, str]) -> Path:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     helper.set_model_props(model, metadata)

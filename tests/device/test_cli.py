@@ -17,9 +17,9 @@ from spinml.images import encode_png
 from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
 from spinml.privacy.sanitizer import private_segments
 from spinml.privacy.similarity import OnnxEmbedder
-from tests.device.models import brightness_classifier, colour_embedder, segmenter
+from tests.device.models import brightness_classifier, colour_embedder, pose_model, segmenter
 from tests.device.server import RUN, Script, events, failed, file, run_status, stage, told
-from tests.photos import cat, ellipse, real_photos
+from tests.photos import cat, ellipse, real_photos, standing
 
 KEY = "sk-very-secret"
 
@@ -81,6 +81,41 @@ def test_preview_by_segmenter(files):
     assert "Nothing was sent" in result.stderr
 
 
+@pytest.mark.parametrize("by", ["keypoints", "option", "environment"])
+def test_a_pose_by_file_or_model(files, monkeypatch, by):
+    request = yaml.safe_load((files / "r.yaml").read_text())
+    request |= {"privacy": {"target": "L1"}, "features": {"target": "pose"}}
+    (files / "pose.yaml").write_text(yaml.safe_dump(request))
+    person = {"pose_keypoints_2d": standing().ravel().tolist()}
+    (files / "k.json").write_text(json.dumps({"people": [person]}))
+    spread = np.linspace(20, 44, 17)
+    coco = np.stack([spread, spread[::-1], np.full(17, 0.9)], axis=1)
+    pose_model(files / "p.onnx", [(0.9, coco)], "[17, 3]")
+    options = {"keypoints": ["--keypoints", "k.json"], "option": ["--pose-model", "p.onnx"]}
+    if by == "environment":
+        monkeypatch.setenv("SPINML_POSE_MODEL", str(files / "p.onnx"))
+    result = run(
+        "preview", "pose.yaml", "Rex.png", "--mask", "mask.png", *options.get(by, []), "--json"
+    )
+    assert result.exit_code == 0, result.output
+    (target, _) = json.loads(result.stdout)["segments"]
+    assert (target["what"], target["images"]) == ("a feature map (pose)", 1)
+
+
+def test_noise_in_preview_and_ledger(files, monkeypatch):
+    request = yaml.safe_load((files / "r.yaml").read_text()) | {"noise": {"target": 10}}
+    (files / "loud.yaml").write_text(yaml.safe_dump(request))
+    preview = run("preview", "loud.yaml", "Rex.png", "--mask", "mask.png", "--json")
+    told_ = json.loads(preview.stdout)
+    assert told_["segments"][0]["noise_sigma"] == 10
+    assert told_["segments"][0]["epsilon"] > 1000
+    serve(monkeypatch, told(run_status(), 201))
+    run("submit", "loud.yaml", "Rex.png", "--mask", "mask.png", "--yes")
+    sending, _ = Ledger().entries()
+    assert sending.bundle == told_["bundle"]  # the preview showed what was sent
+    assert sending.segments[0].noise_sigma == 10
+
+
 def test_photos_without_the_target_are_left_out_and_said(files):
     photos, masks = ["Rex.png", "Rex.png"], ["--mask", "none.png", "--mask", "mask.png"]
     result = run("preview", "r.yaml", *photos, *masks, "--json")
@@ -128,6 +163,31 @@ def test_similarity_refuses_what_is_no_embeddings_file(files):
         (["none.yaml", "Rex.png"], "invalid_request"),
         (["r.yaml", "Rex.png", "--mask", "mask.png", "--hole", "star"], "invalid_request"),
         (["pose.yaml", "Rex.png", "--mask", "mask.png"], "unknown_feature"),
+        (["body.yaml", "Rex.png", "--mask", "mask.png"], "feature_missing"),
+        (
+            ["body.yaml", "Rex.png", "--mask", "mask.png", "--keypoints", "0.json"],
+            "feature_missing",
+        ),
+        (["body.yaml", "Rex.png", "--mask", "mask.png", "--keypoints", "r.yaml"], "photo_error"),
+        (
+            ["body.yaml", "Rex.png", "--mask", "mask.png", "--pose-model", "0.json"],
+            "model_file_error",
+        ),
+        (
+            [
+                "body.yaml",
+                "Rex.png",
+                "--mask",
+                "mask.png",
+                "--keypoints",
+                "0.json",
+                "--keypoints",
+                "0.json",
+            ],
+            "photo_error",
+        ),
+        (["deep.yaml", "Rex.png", "--mask", "mask.png"], "feature_missing"),
+        (["loud.yaml", "Rex.png", "--mask", "mask.png"], "invalid_request"),
     ],
 )
 def test_whatever_fails_sends_nothing(files, monkeypatch, arguments, code):
@@ -136,6 +196,10 @@ def test_whatever_fails_sends_nothing(files, monkeypatch, arguments, code):
     (files / "unknown.yaml").write_text(text.replace("dog", "unicorn"))
     pose = yaml.safe_load(text) | {"features": {"target": "no-such"}, "privacy": {"target": "L1"}}
     (files / "pose.yaml").write_text(yaml.safe_dump(pose))
+    (files / "body.yaml").write_text(yaml.safe_dump(pose | {"features": {"target": "pose"}}))
+    (files / "deep.yaml").write_text(yaml.safe_dump(pose | {"features": {"target": "depth"}}))
+    (files / "loud.yaml").write_text(yaml.safe_dump(pose | {"noise": {"target": 10}}))
+    (files / "0.json").write_text(json.dumps({"people": [{"pose_keypoints_2d": [0.0] * 54}]}))
     (files / "small.png").write_bytes(encode_png(np.ones((5, 5), np.uint8)))
     result = run("submit", *arguments, "--json")
     assert result.exit_code == 1

@@ -45,6 +45,24 @@ def test_entries_say_what_was_shared(book, shared):
     assert book.verify() == last.hash
 
 
+def test_noise_is_recorded(tmp_path):
+    sanitized = sanitize(request_of("L2", noise={"target": 10}), [segmented()])
+    book = Ledger(tmp_path / "ledger.jsonl")
+    book.sending(SERVER, sanitized.bundle, measure_leakage(sanitized).as_dict())
+    target, background = book.entries()[0].segments
+    assert target.noise_sigma == 10
+    assert (target.how, background.how) == ("L2 (noise σ 10)", "L0")
+    book.verify()
+
+
+def test_entries_from_before_there_was_noise_keep_their_hash(book):
+    """Without noise an entry is written, and hashed, as it always was."""
+    segments = json.loads(book.path.read_text().splitlines()[0])["segments"]
+    assert set(segments[0]) == {
+        "name", "scheme", "feature", "images", "bytes", "sha256", "mi_histogram", "mi_regional",
+    }  # fmt: skip
+
+
 def test_only_the_owner_may_read_it(book):
     assert stat.S_IMODE(book.path.stat().st_mode) == 0o600
 

@@ -10,9 +10,10 @@ from spinml.bundle import BundleLimits, decode_png
 from spinml.device.client import encode_multipart
 from spinml.errors import BundleLimitError, FeatureMissingError, NoTargetFoundError
 from spinml.images import bounding_box
+from spinml.privacy.extractor import FeatureModels
 from spinml.privacy.receive import bundle_from_parts
 from spinml.privacy.sanitizer import private_segments, sanitize
-from tests.photos import cat, ellipse, request_of, segmented
+from tests.photos import cat, ellipse, request_of, segmented, standing
 
 SCHEMES = ("L0", "L1", "L2")
 HOLES = ("inpaint", "box", "silhouette")
@@ -22,8 +23,28 @@ def images_of(bundle, name):
     return [decode_png(image, BundleLimits()) for image in bundle.segment(name).images]
 
 
-def body_of(photo, mask, target, background, hole="inpaint"):
-    sanitized = sanitize(request_of(target, background), [segmented(photo, mask)], hole=hole)
+class Seeing:
+    """Models whose answers follow from every pixel that they are shown."""
+
+    def nearness(self, photo):
+        return photo.sum(axis=2).astype(np.float32)
+
+    def keypoints(self, photo):
+        side = photo.shape[0]
+        x = np.linspace(0.3, 0.7, 18) * side
+        y = x + photo.mean() * 0.1
+        return np.stack([x, y, np.full(18, 0.9)], axis=1).astype(np.float32)
+
+
+MODELS = FeatureModels(pose=Seeing(), depth=Seeing())
+FEATURES = ("canny", "soft_edges", "pose", "box", "depth")
+OF_A_BACKGROUND = ("canny", "soft_edges", "depth")
+
+
+def body_of(photo, mask, target, background, hole="inpaint", keypoints=None, **more):
+    request = request_of(target, background, **more)
+    photos = [segmented(photo, mask, keypoints)]
+    sanitized = sanitize(request, photos, hole=hole, models=MODELS)
     return encode_multipart(sanitized.bundle)[0]
 
 
@@ -59,6 +80,92 @@ def test_wire_withheld_target_changes_no_byte(background, hole, scale):
     assert body_of(photo, mask, "L0", background, hole) == body_of(
         changed, mask, "L0", background, hole
     )
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+@pytest.mark.parametrize("keypoints", [None, standing()], ids=["model", "file"])
+def test_wire_features_of_the_target_tell_nothing_of_the_background(feature, keypoints):
+    photo, mask = cat(), ellipse()
+    changed = np.where(mask[..., None], photo, noise_like(photo))
+    options = {"keypoints": keypoints, "features": {"target": feature}}
+    assert body_of(photo, mask, "L1", "L0", **options) == body_of(
+        changed, mask, "L1", "L0", **options
+    )
+
+
+@pytest.mark.parametrize("feature", ["canny", "soft_edges", "pose", "depth"])
+def test_wire_features_follow_the_target(feature):
+    photo, mask = cat(), ellipse()
+    changed = np.where(mask[..., None], noise_like(photo) // 3, photo)
+    options = {"features": {"target": feature}}
+    assert body_of(photo, mask, "L1", "L0", **options) != body_of(
+        changed, mask, "L1", "L0", **options
+    )
+
+
+@pytest.mark.parametrize("feature", OF_A_BACKGROUND)
+def test_wire_features_of_the_background_tell_nothing_of_the_target(feature):
+    photo, mask = cat(), ellipse()
+    changed = np.where(mask[..., None], noise_like(photo), photo)
+    options = {"features": {"background": feature}}
+    assert body_of(photo, mask, "L0", "L1", **options) == body_of(
+        changed, mask, "L0", "L1", **options
+    )
+
+
+def test_wire_noisy_pixels_tell_nothing_of_the_withheld():
+    photo, mask = cat(), ellipse()
+    other = noise_like(photo)
+    room, dog = (np.where(mask[..., None], *pair) for pair in ((photo, other), (other, photo)))
+    target, background = {"noise": {"target": 10}}, {"noise": {"background": 10}}
+    assert body_of(photo, mask, "L2", "L0", **target) == body_of(room, mask, "L2", "L0", **target)
+    for hole in HOLES:
+        assert body_of(photo, mask, "L0", "L2", hole, **background) == body_of(
+            dog, mask, "L0", "L2", hole, **background
+        )
+
+
+def test_a_box_tells_the_box_and_not_the_outline():
+    photo, mask = cat(), ellipse()
+    x0, y0, x1, y1 = bounding_box(mask)
+    boxed = np.zeros_like(mask)
+    boxed[y0:y1, x0:x1] = True
+    options = {"features": {"target": "box"}}
+    assert body_of(photo, mask, "L1", "L0", **options) == body_of(
+        photo, boxed, "L1", "L0", **options
+    )
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_every_feature_passes_the_servers_checks(feature):
+    features = {"target": feature, "background": feature}
+    scheme = "L1" if feature in OF_A_BACKGROUND else "L0"
+    request = request_of("L1", scheme, features=features)
+    sanitized = sanitize(request, [segmented(keypoints=standing())], models=MODELS)
+    assert bundle_from_parts(sanitized.bundle.to_parts()) == sanitized.bundle
+    (sent,) = images_of(sanitized.bundle, "target")
+    assert sent.shape == ((256, 256, 3) if feature == "pose" else (256, 256))
+    if scheme == "L1":
+        (room,) = images_of(sanitized.bundle, "background")
+        x0, y0, x1, y1 = bounding_box(sanitized.views[0].target_mask)
+        assert room.any()
+        assert not room[y0:y1, x0:x1].any()
+
+
+@pytest.mark.parametrize(
+    ("feature", "target", "background", "why"),
+    [
+        ("pose", "L0", "L1", "a background has no pose"),
+        ("box", "L0", "L1", "a background has no box"),
+        ("pose", "L1", "L0", "neither keypoints nor a pose model"),
+        ("depth", "L1", "L0", "no depth model"),
+    ],
+)
+def test_a_feature_that_a_segment_does_not_have(feature, target, background, why):
+    request = request_of(target, background, features={"target": feature, "background": feature})
+    with pytest.raises(FeatureMissingError, match=why) as caught:
+        sanitize(request, [segmented()])
+    assert caught.value.remedy
 
 
 def test_wire_shared_pixels_do_change_bytes():

@@ -38,6 +38,24 @@ def test_a_missing_controlnet_is_named(checkpoint: Checkpoint) -> None:
         checkpoint.controlnet("depth")
 
 
+def test_sd15_names_its_controlnets_and_refuses_other_features(checkpoint: Checkpoint) -> None:
+    """What a hub's preset does not name is refused before the network is asked."""
+    named = ServerConfig.model_validate({"preset": "sd15"}).checkpoint
+    assert set(named.controlnets) == {"canny", "depth", "pose", "soft_edges"}
+    other = Checkpoint(
+        named,
+        checkpoint.compute,
+        checkpoint.vae,
+        checkpoint.tokenizer,
+        checkpoint.text_encoder,
+        checkpoint.unet,
+        checkpoint.scheduler(1),
+    )
+    with pytest.raises(CheckpointError, match="no ControlNet for the feature 'box'") as caught:
+        other.controlnet("box")
+    assert "canny, depth, pose, soft_edges" in caught.value.remedy
+
+
 def test_a_resolution_that_the_unet_cannot_halve_is_refused(checkpoint_folder: Path) -> None:
     with pytest.raises(CheckpointError, match="multiple of 16"):
         Checkpoint.load(CheckpointConfig(base=str(checkpoint_folder), resolution_px=72))

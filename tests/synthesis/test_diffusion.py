@@ -56,6 +56,8 @@ def test_the_feature_map_steers_what_is_drawn(checkpoint: Checkpoint) -> None:
             batch_size=4,
         )
 
+    red, blue = (np.full((32, 32, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 0, 255)))
+    assert (expand([red])[0] != expand([blue])[0]).any()
     black, white = expand(maps)[:2], expand(maps[::-1])[:2]
     assert len(expand(maps)) == 4
     assert (black[0] != white[0]).any()
