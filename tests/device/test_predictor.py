@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from spinml.device.predictor import Predictor, wilson_interval
+from spinml.device.predictor import Predictor
 from spinml.errors import ModelFileError, PhotoError
 from spinml.images import encode_png
+from spinml.intervals import wilson_interval
 from tests.device.models import brightness_classifier, segmenter
 
 
