@@ -1,4 +1,4 @@
-"""The copy check: is a synthetic image nearer to a private photo than such photos are to each other?
+"""The copy check: is a synthetic image nearer to a private one than those are to each other?
 
 SIM is a mean over all pairs and cannot show one memorised photo; the nearest pair can. Diffusion
 models do give back training images (Carlini et al. 2023), fine-tuned on a few ones above all.

@@ -46,7 +46,7 @@ def load_embedder(config: ServerConfig) -> Embedder:
     name = config.measure.embedder
     if name != HOME:
         hub = HubEmbedder(name)
-        return Embedder(hub.embed_images, hub.embed_texts if hub.has_text_tower else None)
+        return Embedder(hub.embed_images, hub.embed_texts if hub.tokenizer else None)
     folder = locate(config.checkpoint.base)
     path = (locate(HOME) if folder is None else folder) / _BUNDLED  # type: ignore[operator]
     if not path.is_file():
@@ -70,10 +70,7 @@ class HubEmbedder:
         try:
             self.processor = AutoImageProcessor.from_pretrained(name)
             self.model = AutoModel.from_pretrained(name).eval()
-            self.has_text_tower = hasattr(self.model, "get_text_features") and not hasattr(
-                self.model, "get_qformer_features"
-            )
-            self.tokenizer = AutoTokenizer.from_pretrained(name) if self.has_text_tower else None
+            self.tokenizer = AutoTokenizer.from_pretrained(name) if _reads(self.model) else None
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"the embedder {name!r} cannot be loaded: {type(error).__name__}",
@@ -117,6 +114,11 @@ class HubEmbedder:
         else:
             found = self.model(pixel_values=pixels)
         return _vectors(found)
+
+
+def _reads(model: Any) -> bool:
+    """Whether a model of transformers embeds texts in the space of its image embeddings."""
+    return hasattr(model, "get_text_features") and not hasattr(model, "get_qformer_features")
 
 
 def _vectors(found: Any) -> torch.Tensor:

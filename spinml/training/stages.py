@@ -80,7 +80,8 @@ def run_measure(context: StageContext) -> dict[str, Any]:
     embedder = load_embedder(context.config)
     context.progress(0, 3, "parts")
     arrays = embed_dataset(dataset, embedder, settings.max_embeddings)
-    np.savez(context.out / EMBEDDINGS_FILE, **arrays)
+    # mypy takes any of the names for savez' own option allow_pickle.
+    np.savez(context.out / EMBEDDINGS_FILE, **arrays)  # type: ignore[arg-type]
     context.progress(1, 3, "parts")
     validation = validate(dataset, context.inputs["model"])
     context.progress(2, 3, "parts")
