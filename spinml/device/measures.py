@@ -14,7 +14,12 @@ from spinml.device.bundled import bundled_embedder
 from spinml.errors import ModelFileError, NoTargetFoundError
 from spinml.privacy.memorisation import CopyCheck, check_copies
 from spinml.privacy.private import SegmentedPhoto
-from spinml.privacy.reidentification import Reidentification, other_shot, reidentify
+from spinml.privacy.reidentification import (
+    Reidentification,
+    other_shot,
+    reidentify,
+    sanitize_alike,
+)
 from spinml.privacy.sanitizer import Sanitized, private_segments
 from spinml.privacy.similarity import Embeddings, OnnxEmbedder, similarity
 from spinml.request import BACKGROUND, TARGET
@@ -95,9 +100,10 @@ def _attack(
     used = [photos[view.index] for view in sanitized.views]
     rng = np.random.default_rng(sanitized.bundle.request.seed)
     others = [other_shot(photo, rng) for photo in used]
+    further = sanitize_alike(sanitized, distractors)
     return (
-        reidentify(sanitized, used, distractors),
-        reidentify(sanitized, others, distractors),
+        reidentify(sanitized, sanitize_alike(sanitized, used) + further),
+        reidentify(sanitized, sanitize_alike(sanitized, others) + further),
     )
 
 

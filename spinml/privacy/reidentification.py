@@ -53,30 +53,34 @@ class Reidentification:
     """Wilson's; both ends are chance at L0, which is exact."""
 
 
+Candidate = Mapping[str, Pixels | None] | None
+"""By segment, what the sanitizer makes of a photo in the gallery; None where it makes nothing."""
+
+
+def sanitize_alike(sanitized: Sanitized, photos: Sequence[SegmentedPhoto]) -> list[Candidate]:
+    """The photos of a gallery, each put through the sanitizer as ``sanitized`` was."""
+    return [_candidate(sanitized, photo) for photo in photos]
+
+
 def reidentify(
-    sanitized: Sanitized,
-    shots: Sequence[SegmentedPhoto],
-    distractors: Sequence[SegmentedPhoto] = (),
-    *,
-    seed: int = 0,
+    sanitized: Sanitized, gallery: Sequence[Candidate], *, seed: int = 0
 ) -> dict[str, Reidentification]:
     """Attack every sent image, segment by segment.
 
     Args:
-        shots: what the gallery has of each photo, in the order of ``sanitized.views``: the very
-            photo, or another shot of it.
-        distractors: further photos in the gallery, at best of the same person.
+        gallery: of :func:`sanitize_alike`. First what it has of each photo, in the order of
+            ``sanitized.views``: the very photo, or another shot of it. Then distractors: further
+            photos, at best of the same person.
         seed: of the gallery's order, which decides between candidates that are equally alike.
 
     Raises:
-        ValueError: not one shot for each view, or an empty gallery.
+        ValueError: the gallery is empty, or has fewer photos than ``sanitized``.
     """
-    if len(shots) != len(sanitized.views) or not (shots or distractors):
+    if not gallery or len(gallery) < len(sanitized.views):
         raise ValueError(
-            f"{len(shots)} shots and {len(distractors)} distractors for "
-            f"{len(sanitized.views)} views, wanted one shot for each view and a gallery"
+            f"a gallery of {len(gallery)} for {len(sanitized.views)} photos, wanted one of each "
+            "and at least one"
         )
-    gallery = [_sanitized_alike(sanitized, item) for item in (*shots, *distractors)]
     found = {}
     for name in (TARGET, BACKGROUND):
         sent = [image for view in sanitized.views if (image := view.images[name]) is not None]
@@ -132,14 +136,11 @@ def _counted(hits: int, images: int, gallery: int) -> Reidentification:
     return Reidentification(images, gallery, hits / images, chance, wilson_interval(hits, images))
 
 
-def _sanitized_alike(
-    sanitized: Sanitized, candidate: SegmentedPhoto
-) -> Mapping[str, Pixels | None] | None:
-    """What the sanitizer makes of a candidate; None where it makes nothing."""
+def _candidate(sanitized: Sanitized, photo: SegmentedPhoto) -> Candidate:
     bundle = sanitized.bundle
     hole = bundle.segment(BACKGROUND).hole or "inpaint"
     try:
-        views = sanitize(bundle.request, [candidate], hole=hole).views
+        views = sanitize(bundle.request, [photo], hole=hole).views
     except (NoTargetFoundError, FeatureMissingError):
         return None
     return views[0].images if views else None

@@ -7,7 +7,7 @@ import pytest
 from spinml.images import resize
 from spinml.intervals import wilson_interval
 from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
-from spinml.privacy.reidentification import other_shot, pick, reidentify
+from spinml.privacy.reidentification import other_shot, pick, reidentify, sanitize_alike
 from spinml.privacy.sanitizer import sanitize
 from tests.photos import ellipse, real_photos, request_of, segmented
 
@@ -27,6 +27,10 @@ def other_shots(photos, seed=0):
     return [other_shot(photo, random) for photo in photos]
 
 
+def attack(sanitized, photos):
+    return reidentify(sanitized, sanitize_alike(sanitized, photos))
+
+
 @pytest.fixture(scope="module")
 def photos():
     return moments()
@@ -35,7 +39,7 @@ def photos():
 @pytest.mark.parametrize("scheme", ["L1", "L2"])
 def test_the_very_photo_is_found(photos, scheme):
     sanitized = sanitize(request_of(scheme, scheme), photos[:8])
-    for found in reidentify(sanitized, photos[:8], photos[8:]).values():
+    for found in attack(sanitized, photos).values():
         assert (found.images, found.gallery, found.chance) == (8, 16, 1 / 16)
         assert found.rate == 1.0
         assert found.interval_95 == wilson_interval(8, 8)
@@ -48,13 +52,12 @@ def test_another_shot_is_found_from_pixels_and_from_edges(photos):
         for shot, photo in zip(shots, photos, strict=True)
     )
     for scheme in ("L1", "L2"):
-        found = reidentify(sanitize(request_of(scheme, scheme), photos), shots)
-        for attack in found.values():
-            assert attack.interval_95[0] > 4 * attack.chance, scheme
+        for found in attack(sanitize(request_of(scheme, scheme), photos), shots).values():
+            assert found.interval_95[0] > 4 * found.chance, scheme
 
 
 def test_with_words_alone_the_attacker_guesses(photos):
-    found = reidentify(sanitize(request_of("L2", "L0"), photos), other_shots(photos), photos[:4])
+    found = attack(sanitize(request_of("L2", "L0"), photos), other_shots(photos) + photos[:4])
     assert found["target"].images == len(photos)
     assert found["background"].images == 0
     assert found["background"].rate == found["background"].chance == 1 / 20
@@ -65,7 +68,7 @@ def test_a_gallery_without_the_moment_is_at_chance(photos):
     """Shots of *other* moments in the right ones' places: only luck makes a pick right."""
     sanitized = sanitize(request_of("L2", "L0"), photos)
     wrong = other_shots(photos[1:] + photos[:1])
-    assert reidentify(sanitized, wrong)["target"].rate <= 2 / 16
+    assert attack(sanitized, wrong)["target"].rate <= 2 / 16
 
 
 def test_a_leaky_sanitizer_is_found_out_and_noise_is_not():
@@ -96,7 +99,7 @@ def test_a_candidate_of_which_nothing_is_made_is_never_picked():
 def test_a_candidate_without_the_target_stays_in_the_gallery(photos):
     nothing = segmented(photos[0].photo.pixels, np.zeros((200, 240), bool))
     sanitized = sanitize(request_of("L2", "L0"), photos[:4])
-    found = reidentify(sanitized, photos[:4], [nothing])["target"]
+    found = attack(sanitized, [*photos[:4], nothing])["target"]
     assert (found.gallery, found.rate) == (5, 1.0)
 
 
@@ -111,9 +114,9 @@ def test_another_shot_keeps_the_mask_on_the_object():
         assert (shot.target_mask != mask).any()
 
 
-def test_one_shot_for_each_photo(photos):
+def test_a_gallery_too_small(photos):
     sanitized = sanitize(request_of("L2", "L0"), photos[:3])
-    with pytest.raises(ValueError, match="2 shots"):
-        reidentify(sanitized, photos[:2])
-    with pytest.raises(ValueError, match="a gallery"):
-        reidentify(sanitize(request_of("L0", "L0"), []), [])
+    with pytest.raises(ValueError, match="gallery of 2 for 3 photos"):
+        attack(sanitized, photos[:2])
+    with pytest.raises(ValueError, match="gallery of 0"):
+        attack(sanitize(request_of("L0", "L0"), []), [])
