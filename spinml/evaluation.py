@@ -86,7 +86,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Summary:
-    """A preference over seeds, figure by figure; None for what a run did not measure."""
+    """A preference over seeds, figure by figure; None for what a run did not measure.
+
+    Seeds vary the run, not the photos: the interval says nothing of another home's photos.
+    """
 
     target: str
     background: str

@@ -11,6 +11,9 @@ of the same moment instead (:func:`other_shot`), as a second camera or the next 
 Alike is the normalised cross-correlation, best over small shifts, of coarse images: on the
 shipped home it found at least as many photos as the cosine of embeddings did, for pixels and for
 feature maps.
+
+Each segment is attacked by what was sent of it; who combines both finds at least what the better
+one finds. Ten photos of one home are few: mind the interval.
 """
 
 from __future__ import annotations

@@ -45,6 +45,13 @@ def test_the_very_photo_is_found(photos, scheme):
         assert found.interval_95 == wilson_interval(8, 8)
 
 
+@pytest.mark.parametrize("hole", ["box", "silhouette"])
+def test_the_gallery_gets_the_same_hole(photos, hole):
+    sanitized = sanitize(request_of("L0", "L2"), photos[:3], hole=hole)
+    for candidate, view in zip(sanitize_alike(sanitized, photos[:3]), sanitized.views, strict=True):
+        assert np.array_equal(candidate["background"], view.images["background"])
+
+
 def test_another_shot_is_found_from_pixels_and_from_edges(photos):
     shots = other_shots(photos)
     assert not any(
