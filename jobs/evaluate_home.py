@@ -1,4 +1,4 @@
-"""Utility and leakage on the simulated home: preferences × seeds, mean and spread.
+"""Utility and leakage on the simulated home: preferences × seeds, mean, spread and interval.
 
 python jobs/evaluate_home.py --preference L0,L0 --preference L2,L0 --seeds 3
 ray job submit --working-dir . -- python jobs/evaluate_home.py --json
@@ -19,7 +19,7 @@ from rich.table import Table
 from spinml.config import load_config
 from spinml.distributed.cluster import connect
 from spinml.distributed.events import StageEvent, StageState
-from spinml.evaluation import Row, Summary, evaluate_home, summarise
+from spinml.evaluation import FIGURES, Estimate, Row, Summary, evaluate_home, summarise
 from spinml.request import PrivacyPreference
 
 People = Console(stderr=True)
@@ -84,23 +84,30 @@ def _tell_row(row: Row) -> None:
 
 
 def _table(summaries: list[Summary]) -> Table:
-    table = Table(
-        "preference", "seeds", "accuracy, real", "synthetic", "MI target", "MI background",
-        "SIM target", "SIM background", "rejected",
-    )  # fmt: skip
-    for item in summaries:
-        cells = [
-            _percent(item, "accuracy"), _percent(item, "synthetic_accuracy"),
-            _percent(item, "mi_target"), _percent(item, "mi_background"),
-            f"{item.mean['sim_target']:.3f}", f"{item.mean['sim_background']:.3f}",
-            _percent(item, "rejected_share"),
-        ]  # fmt: skip
-        table.add_row(f"({item.target}, {item.background})", str(item.seeds), *cells)
+    """A row a figure, a column a preference."""
+    heads = [f"({item.target}, {item.background}), {item.seeds} seed(s)" for item in summaries]
+    table = Table("figure", *heads, caption="mean ± standard deviation [95 % t interval]")
+    for name in FIGURES:
+        unit = _UNITS.get(name.removesuffix("_target").removesuffix("_background"), 100)
+        table.add_row(name, *(_cell(item.figures[name], unit) for item in summaries))
     return table
 
 
-def _percent(item: Summary, name: str) -> str:
-    return f"{100 * item.mean[name]:.2f} ± {100 * item.spread[name]:.2f} %"
+_UNITS = {"sim": 1, "prompt_sim": 1, "empty_prompt_sim": 1, "nearest": 1, "seconds": 1}
+"""Factor at which a figure is shown; all others are shares, shown in per cent."""
+
+
+def _cell(found: Estimate | None, unit: float) -> str:
+    if found is None:
+        return "not measured"
+    sign, places = (" %", 2) if unit == 100 else ("", 3)
+    if found.interval_95 is None or found.spread is None:
+        return f"{unit * found.mean:.{places}f}{sign}"
+    low, high = found.interval_95
+    return (
+        f"{unit * found.mean:.{places}f} ± {unit * found.spread:.{places}f}{sign} "
+        rf"\[{unit * low:.{places}f}, {unit * high:.{places}f}]"
+    )
 
 
 if __name__ == "__main__":

@@ -20,11 +20,12 @@ from rich.table import Table
 
 from spinml.config import ServerConfig, load_config
 from spinml.device.client import Client
+from spinml.device.described import DescribedFigure, described
 from spinml.device.ledger import Ledger
+from spinml.device.measures import measure_segments
 from spinml.device.photos import Loaded, load_photos
 from spinml.device.predictor import Predictor
 from spinml.device.preview import write_preview
-from spinml.device.semantics import measure_similarity
 from spinml.device.submit import submit_recorded
 from spinml.device.watch import watch
 from spinml.errors import error_from_dict
@@ -37,6 +38,9 @@ from spinml.report.html import render_home_report
 from spinml.report.model import RunReport
 from spinml.request import BACKGROUND, TARGET, TrainingRequest, parse_request
 from spinml.service.launch import running_service
+
+DISTRACTORS = 100
+"""At most so many; the photos are taken evenly over the classes."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,9 @@ class DemoResult:
     seconds: float
     evaluation: dict[str, Any]
     mi: dict[str, Any]
-    sim: dict[str, float]
+    measures: dict[str, dict[str, Any]]
+    """By segment, as :class:`spinml.device.measures.SegmentMeasures`."""
+    beyond: tuple[DescribedFigure, ...]
     paths: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
@@ -96,6 +102,14 @@ def home_references(request: TrainingRequest) -> Loaded:
         NoTargetFoundError: it is on none of them.
     """
     return load_photos(request, shipped_pet().references())
+
+
+def home_distractors(request: TrainingRequest) -> Sequence[SegmentedPhoto]:
+    """Further photos of the home for the re-identification attack: with the ten references they
+    make a gallery of about 100.
+    """
+    photos = [photo for photo, _ in shipped_pet().test()]
+    return load_photos(request, photos[:: -(-len(photos) // DISTRACTORS)]).photos
 
 
 def run_demo(settings: DemoSettings, console: Console) -> DemoResult:
@@ -183,9 +197,14 @@ def _measure(
 ) -> DemoResult:
     """Everything that only the device may know, and the report of it."""
     evaluation = Predictor(out / "model.onnx").evaluate(shipped_pet().folder / "test")
-    sim = measure_similarity(photos, out / "embeddings.npz")
+    measures = measure_segments(
+        sanitized,
+        photos,
+        out / "embeddings.npz",
+        distractors=home_distractors(sanitized.bundle.request),
+    )
     report = RunReport.model_validate_json((out / "run.json").read_bytes())
-    home = build_home_report(photos, sanitized, leakage, sim, evaluation)
+    home = build_home_report(photos, sanitized, leakage, measures, evaluation)
     (out / "report.html").write_text(render_home_report(report, home), encoding="utf-8")
     names = {"model": "model.onnx", "report": "report.html", "dataset": "dataset",
              "preview": "preview.html"}  # fmt: skip
@@ -194,7 +213,8 @@ def _measure(
         seconds=time.monotonic() - started,
         evaluation=evaluation.as_dict(),
         mi={TARGET: asdict(leakage.target), BACKGROUND: asdict(leakage.background)},
-        sim=sim,
+        measures={name: asdict(item) for name, item in measures.items()},
+        beyond=described(measures),
         paths={key: str(out / name) for key, name in names.items()},
     )
 
@@ -215,8 +235,12 @@ def _print(result: DemoResult, request: TrainingRequest, console: Console) -> No
             request.privacy.of(name).value,
             f"{100 * mi['histogram']:.2f} %",
             f"{100 * mi['regional']:.2f} %",
-            f"{result.sim[name]:.3f}",
+            f"{result.measures[name]['sim']:.3f}",
         )
     console.print(table)
+    beyond = Table("beyond averages", TARGET, BACKGROUND)
+    for figure in result.beyond:
+        beyond.add_row(figure.name, figure.target, figure.background)
+    console.print(beyond)
     for name, path in result.paths.items():
         console.print(f"{name:>8}  {path}", highlight=False, soft_wrap=True)

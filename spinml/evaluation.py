@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import tempfile
 import time
@@ -10,10 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from scipy import stats
+
 from spinml.config import ServerConfig
-from spinml.demo import home_references, home_request
+from spinml.demo import home_distractors, home_references, home_request
+from spinml.device.measures import SegmentMeasures, measure_segments
 from spinml.device.predictor import Predictor
-from spinml.device.semantics import measure_similarity
 from spinml.distributed.events import StageEvent
 from spinml.distributed.executor import Executor
 from spinml.home.photos import shipped_pet
@@ -30,7 +33,12 @@ TENANT = "evaluation"
 
 @dataclass(frozen=True)
 class Row:
-    """One preference with one seed. Shares in [0, 1]; MI by the joint histogram."""
+    """One preference with one seed. Shares in [0, 1]; MI by the joint histogram.
+
+    ``reidentified_…`` is the attack by another shot, ``reidentified_same_…`` the worst case by the
+    photo itself; ``copies_…`` the share of synthetic images that were flagged; ``prompt_sim_…`` is
+    None when the embedder has no text tower.
+    """
 
     target: str
     background: str
@@ -44,6 +52,19 @@ class Row:
     mi_background_regional: float
     sim_target: float
     sim_background: float
+    prompt_sim_target: float | None
+    prompt_sim_background: float | None
+    empty_prompt_sim_target: float | None
+    empty_prompt_sim_background: float | None
+    reidentified_target: float
+    reidentified_background: float
+    reidentified_same_target: float
+    reidentified_same_background: float
+    reidentified_chance: float
+    copies_target: float | None
+    copies_background: float | None
+    nearest_target: float | None
+    nearest_background: float | None
     seconds: float
 
 
@@ -53,14 +74,27 @@ FIGURES = tuple(
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A figure over seeds."""
+
+    mean: float
+    spread: float | None
+    """Sample standard deviation; None for one seed, which says nothing about it."""
+    interval_95: tuple[float, float] | None
+    """Student's t interval of the mean; None for one seed. It may reach beyond [0, 1]."""
+
+
+@dataclass(frozen=True)
 class Summary:
-    """A preference over seeds: mean and spread (sample standard deviation) of each figure."""
+    """A preference over seeds, figure by figure; None for what a run did not measure.
+
+    Seeds vary the run, not the photos: the interval says nothing of another home's photos.
+    """
 
     target: str
     background: str
     seeds: int
-    mean: dict[str, float]
-    spread: dict[str, float]
+    figures: dict[str, Estimate | None]
 
 
 def evaluate_home(
@@ -83,8 +117,8 @@ def evaluate_home(
     rows = []
     try:
         for seed in seeds:
-            for target, background in preferences:
-                row = _evaluate(executor, target, background, seed, images_per_class, on_event)
+            for preference in preferences:
+                row = _evaluate(executor, preference, seed, images_per_class, on_event)
                 rows.append(row)
                 on_row(row)
     finally:
@@ -94,13 +128,13 @@ def evaluate_home(
 
 def _evaluate(
     executor: Executor,
-    target: str,
-    background: str,
+    preference: tuple[str, str],
     seed: int,
     images_per_class: int | None,
     on_event: Callable[[StageEvent], None],
 ) -> Row:
     started = time.monotonic()
+    target, background = preference
     request = home_request(
         target=target, background=background, seed=seed, images_per_class=images_per_class
     )
@@ -115,7 +149,12 @@ def _evaluate(
             for role in ("export", "measure")
         }
         accuracy = Predictor(files["export"] / "model.onnx").evaluate(shipped_pet().folder / "test")
-        sim = measure_similarity(photos, files["measure"] / "embeddings.npz")
+        measures = measure_segments(
+            sanitized,
+            photos,
+            files["measure"] / "embeddings.npz",
+            distractors=home_distractors(request),
+        )
     figures = {role: _figures(executor, plan, role) for role in ("dataset", "measure")}
     return Row(
         target=target,
@@ -128,10 +167,25 @@ def _evaluate(
         mi_background=leakage.background.histogram,
         mi_target_regional=leakage.target.regional,
         mi_background_regional=leakage.background.regional,
-        sim_target=sim[TARGET],
-        sim_background=sim[BACKGROUND],
+        reidentified_chance=measures[TARGET].other_shot.chance,
+        **_figures_of(TARGET, measures[TARGET]),
+        **_figures_of(BACKGROUND, measures[BACKGROUND]),
         seconds=time.monotonic() - started,
     )
+
+
+def _figures_of(name: str, measures: SegmentMeasures) -> dict[str, Any]:
+    """A segment's columns of a row."""
+    prompts, copies = measures.prompt_sim, measures.copies
+    return {
+        f"sim_{name}": measures.sim,
+        f"prompt_sim_{name}": prompts and prompts.prompts,
+        f"empty_prompt_sim_{name}": prompts and prompts.empty,
+        f"reidentified_{name}": measures.other_shot.rate,
+        f"reidentified_same_{name}": measures.same_photo.rate,
+        f"copies_{name}": copies and copies.flagged / copies.images,
+        f"nearest_{name}": copies and copies.nearest,
+    }
 
 
 def stored_plan(store: ArtifactStore, config: ServerConfig, sanitized: Sanitized) -> Plan:
@@ -149,23 +203,29 @@ def _figures(executor: Executor, plan: Plan, role: str) -> dict[str, Any]:
 
 
 def summarise(rows: Sequence[Row]) -> list[Summary]:
-    """Mean and spread over seeds, by preference, in the order in which they came."""
+    """Each figure over seeds, by preference, in the order in which they came."""
     by_preference: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in rows:
         by_preference.setdefault((row.target, row.background), []).append(asdict(row))
-    summaries = []
-    for (target, background), group in by_preference.items():
-        columns = {name: [row[name] for row in group] for name in FIGURES}
-        summaries.append(
-            Summary(
-                target=target,
-                background=background,
-                seeds=len(group),
-                mean={name: statistics.fmean(values) for name, values in columns.items()},
-                spread={
-                    name: statistics.stdev(values) if len(values) > 1 else 0.0
-                    for name, values in columns.items()
-                },
-            )
+    return [
+        Summary(
+            target=target,
+            background=background,
+            seeds=len(group),
+            figures={name: estimate([row[name] for row in group]) for name in FIGURES},
         )
-    return summaries
+        for (target, background), group in by_preference.items()
+    ]
+
+
+def estimate(values: Sequence[float | None]) -> Estimate | None:
+    """Mean, spread and interval of a figure, one value a seed; None when a value is."""
+    known = [value for value in values if value is not None]
+    if not known or len(known) < len(values):
+        return None
+    mean, count = statistics.fmean(known), len(known)
+    if count == 1:
+        return Estimate(mean, None, None)
+    spread = statistics.stdev(known)
+    half = float(stats.t.ppf(0.975, count - 1)) * spread / math.sqrt(count)
+    return Estimate(mean, spread, (mean - half, mean + half))

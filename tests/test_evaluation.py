@@ -1,4 +1,4 @@
-"""Means and spreads by preference, and the demo's request from the shipped home."""
+"""Means, spreads and intervals by preference, and the demo's request from the shipped home."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from spinml.demo import home_request
 from spinml.errors import InvalidRequestError
-from spinml.evaluation import Row, summarise
+from spinml.evaluation import FIGURES, Estimate, Row, estimate, summarise
 from spinml.request import Scheme
 
 ROW = Row(
@@ -24,17 +24,54 @@ ROW = Row(
     mi_background_regional=0.0,
     sim_target=0.4,
     sim_background=0.3,
+    prompt_sim_target=None,
+    prompt_sim_background=None,
+    empty_prompt_sim_target=None,
+    empty_prompt_sim_background=None,
+    reidentified_target=0.9,
+    reidentified_background=0.1,
+    reidentified_same_target=1.0,
+    reidentified_same_background=0.1,
+    reidentified_chance=0.1,
+    copies_target=0.0,
+    copies_background=0.0,
+    nearest_target=0.8,
+    nearest_background=0.7,
     seconds=60.0,
 )
 
 
-def test_mean_and_sample_deviation_by_preference() -> None:
+def test_figures_by_preference() -> None:
     rows = [ROW, replace(ROW, target="L2", accuracy=0.8), replace(ROW, seed=1, accuracy=0.7)]
     first, second = summarise(rows)
     assert (first.target, first.background, first.seeds) == ("L0", "L0", 2)
-    assert first.mean["accuracy"] == pytest.approx(0.6)
-    assert first.spread["accuracy"] == pytest.approx(0.1 * 2**0.5)
-    assert (second.target, second.seeds, second.spread["accuracy"]) == ("L2", 1, 0.0)
+    accuracy = first.figures["accuracy"]
+    assert accuracy is not None
+    assert accuracy.mean == pytest.approx(0.6)
+    assert accuracy.spread == pytest.approx(0.1 * 2**0.5)
+    assert (second.target, second.seeds) == ("L2", 1)
+    assert second.figures["accuracy"] == Estimate(0.8, None, None)
+    assert second.figures["prompt_sim_target"] is None
+    assert set(first.figures) == set(FIGURES)
+
+
+def test_interval_is_students() -> None:
+    # Table of t: 0.975 quantile with 2 degrees of freedom is 4.303, with 1 it is 12.706.
+    three = estimate([1.0, 2.0, 3.0])
+    assert three is not None
+    assert three.spread == pytest.approx(1.0)
+    assert three.interval_95 == pytest.approx((2 - 4.3027 / 3**0.5, 2 + 4.3027 / 3**0.5), abs=1e-3)
+    two = estimate([0.5, 0.7])
+    assert two is not None
+    assert two.interval_95 == pytest.approx((0.6 - 1.2706, 0.6 + 1.2706), abs=1e-3)
+    same = estimate([0.4, 0.4])
+    assert same is not None
+    assert (same.spread, same.interval_95) == (0.0, (0.4, 0.4))
+
+
+def test_a_figure_that_one_seed_lacks_has_no_mean() -> None:
+    assert estimate([0.5, None]) is None
+    assert estimate([]) is None
 
 
 def test_request_of_the_shipped_home() -> None:

@@ -13,14 +13,15 @@ from rich.table import Table
 
 from spinml.bundle import HoleMode
 from spinml.device.client import RESULTS, Client
+from spinml.device.described import described
 from spinml.device.feature_models import open_models
 from spinml.device.key import key_file as this_machines_key_file
 from spinml.device.ledger import Ledger
+from spinml.device.measures import measure_segments
 from spinml.device.photos import load_photos
 from spinml.device.predictor import Predictor
 from spinml.device.preview import summarise, write_preview
 from spinml.device.runs import RunStatus
-from spinml.device.semantics import measure_similarity
 from spinml.device.submit import submit_recorded
 from spinml.device.terminal import People, print_json, reports_errors, summary_table
 from spinml.device.watch import watch as watch_run
@@ -286,22 +287,39 @@ def similarity(
     ],
     photos: Photos = None,
     mask: Masks = None,
+    hole: Hole = "inpaint",
     segmenter: SegmenterFile = None,
     embedder: Annotated[
         Path | None, typer.Option(help="ONNX embedder of the run; the bundled one if not given.")
     ] = None,
+    distractor: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Another photo of the target object for the attacker's gallery; may be given "
+            "again. Is segmented, takes no mask."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """SIM: how alike a run's synthetic segments are to the private ones. Nothing is sent."""
+    """SIM, re-identification, copies, prompt SIM: what a run tells of you. Nothing is sent."""
     parsed = load_request(request)
     loaded = load_photos(parsed, photos or [], masks=mask or [], segmenter=segmenter)
-    figures = measure_similarity(loaded.photos, embeddings, embedder)
+    further = load_photos(parsed, distractor or [], segmenter=segmenter)
+    measures = measure_segments(
+        sanitize(parsed, loaded.photos, hole=_hole_mode(hole)),
+        loaded.photos,
+        embeddings,
+        embedder=embedder,
+        distractors=further.photos,
+    )
     if as_json:
-        print_json({"sim": figures})
+        print_json({name: asdict(item) for name, item in measures.items()})
         return
     _tell_skipped(list(loaded.skipped))
-    for name, value in figures.items():
-        typer.echo(f"{name}\t{value:.3f}")
+    typer.echo("\t".join(("figure", *measures)))
+    typer.echo("\t".join(("SIM", *(f"{item.sim:.3f}" for item in measures.values()))))
+    for figure in described(measures):
+        typer.echo(f"{figure.name}\t{figure.target}\t{figure.background}")
 
 
 @app.command()
@@ -349,11 +367,7 @@ def _prepare(
     request_file: Path, given: _Given, hole: str
 ) -> tuple[Sanitized, Leakage, list[Skipped]]:
     """Read, segment, sanitize and measure; the photos left out by their place among the files."""
-    if hole not in get_args(HoleMode):
-        raise InvalidRequestError(
-            f"no hole mode {hole!r}", remedy=f"choose one of: {', '.join(get_args(HoleMode))}"
-        )
-    mode = cast(HoleMode, hole)
+    mode = _hole_mode(hole)
     request = load_request(request_file)
     models = open_models(request, pose=given.pose_model, depth=given.depth_model)
     loaded = load_photos(
@@ -367,6 +381,14 @@ def _prepare(
     unfit = [Skipped(loaded.sources[item.index], item.reason) for item in sanitized.skipped]
     skipped = sorted([*loaded.skipped, *unfit], key=lambda item: item.index)
     return sanitized, measure_leakage(sanitized), skipped
+
+
+def _hole_mode(hole: str) -> HoleMode:
+    if hole not in get_args(HoleMode):
+        raise InvalidRequestError(
+            f"no hole mode {hole!r}", remedy=f"choose one of: {', '.join(get_args(HoleMode))}"
+        )
+    return cast(HoleMode, hole)
 
 
 def _follow(client: Client, run: str, as_json: bool) -> None:

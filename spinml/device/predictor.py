@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ import numpy.typing as npt
 
 from spinml.errors import ModelFileError, PhotoError
 from spinml.images import Photo, decode_photo, resize
+from spinml.intervals import wilson_interval
 from spinml.privacy.onnx_session import open_session
 
 _BATCH = 32
-_Z95 = 1.959964
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
@@ -138,11 +137,3 @@ class Predictor:
         for item in folders:
             files = sorted(p for p in item.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
             yield self.classes.index(item.name), files
-
-
-def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """Wilson's (1927) 95 % interval of a share; honest for few photos and shares near 0 or 1."""
-    share, z2 = correct / total, _Z95**2 / total
-    centre = (share + z2 / 2) / (1 + z2)
-    half = math.sqrt(share * (1 - share) * z2 + z2 * z2 / 4) / (1 + z2)
-    return max(0.0, centre - half), min(1.0, centre + half)

@@ -13,6 +13,9 @@ from spinml.errors import ArtifactNotFoundError
 from spinml.pipeline.stages import Stage, StageKind
 from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
 
+MEASURE_VERSION = 2
+"""Raised when MEASURE writes other files; KEY_VERSION would make the models anew, too."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -201,7 +204,12 @@ def make_plan(
     )
     measure = build.add(
         StageKind.MEASURE,
-        common | {"settings": config.measure.model_dump(), "checkpoint": checkpoint_id},
+        common
+        | {
+            "settings": config.measure.model_dump(),
+            "checkpoint": checkpoint_id,
+            "version": MEASURE_VERSION,
+        },
         {"dataset": dataset, "model": model},
         "measure",
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from spinml.device.described import described
+from spinml.device.measures import SegmentMeasures
 from spinml.device.predictor import Evaluation
 from spinml.images import Photo, encode_png, resize
 from spinml.privacy.leakage import Leakage
@@ -21,14 +23,14 @@ def build_home_report(
     photos: Sequence[SegmentedPhoto],
     sanitized: Sanitized,
     leakage: Leakage,
-    sim: Mapping[str, float],
+    measures: Mapping[str, SegmentMeasures],
     evaluation: Evaluation | None,
 ) -> HomeReport:
     """The device's part of the report.
 
     Args:
         photos: those that ``sanitized`` was made of.
-        sim: SIM by segment name.
+        measures: by segment name.
         evaluation: on labelled private photos; None where there are none.
     """
     request = sanitized.bundle.request
@@ -51,10 +53,11 @@ def build_home_report(
                 scheme=request.privacy.of(name),
                 histogram=measured[name].histogram,
                 regional=measured[name].regional,
-                sim=sim[name],
+                sim=measures[name].sim,
             )
             for name in (TARGET, BACKGROUND)
         ),
+        beyond=described(measures),
         evaluation=evaluation.as_dict() if evaluation else None,
     )
 

@@ -80,6 +80,7 @@ def _home_view(report: RunReport, home: HomeReport) -> dict[str, Any]:
     return {
         "segments": [_segment_view(segment) for segment in home.segments],
         "leakage": home.leakage,
+        "beyond": home.beyond,
         "evaluation": evaluation,
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from spinml.device.described import DescribedFigure
 from spinml.request import Scheme, TrainingRequest
 
 
@@ -86,5 +87,7 @@ class HomeReport(_Part):
 
     segments: tuple[SegmentDisclosure, ...]
     leakage: tuple[LeakageRow, ...]
+    beyond: tuple[DescribedFigure, ...]
+    """What averages do not show: re-identification, copies, prompts."""
     evaluation: dict[str, Any] | None = None
     """As :meth:`spinml.device.predictor.Evaluation.as_dict` gives it."""

@@ -1,12 +1,14 @@
-"""The vision models that SIM embeds with (eq. 2): the bundled one, or one of the hub."""
+"""The models that SIM embeds with (eq. 2, table 4d): the bundled ones, or one of the hub."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoImageProcessor, AutoModel
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from spinml.config import ServerConfig
 from spinml.errors import CheckpointError
@@ -14,11 +16,22 @@ from spinml.images import Photo
 from spinml.privacy.similarity import Embeddings, OnnxEmbedder, normalised
 from spinml.synthesis.compute import select_device
 from spinml.synthesis.identity import HOME, locate
+from spinml.synthesis.text_image import TextImageEncoder
 
-Embedder = Callable[[Sequence[Photo]], Embeddings]
-"""RGB images to L2-normalised embeddings ``(n, d)``."""
 _BATCH = 16
 _BUNDLED = "text_image/embedder.onnx"
+
+
+@dataclass(frozen=True)
+class Embedder:
+    """RGB images and, where the model has a text tower, texts in one space.
+
+    Both give L2-normalised embeddings ``(n, d)``.
+    """
+
+    images: Callable[[Sequence[Photo]], Embeddings]
+    texts: Callable[[Sequence[str]], Embeddings] | None
+    """None: the model has no text tower."""
 
 
 def load_embedder(config: ServerConfig) -> Embedder:
@@ -32,7 +45,8 @@ def load_embedder(config: ServerConfig) -> Embedder:
     """
     name = config.measure.embedder
     if name != HOME:
-        return HubEmbedder(name)
+        hub = HubEmbedder(name)
+        return Embedder(hub.embed_images, hub.embed_texts if hub.tokenizer else None)
     folder = locate(config.checkpoint.base)
     path = (locate(HOME) if folder is None else folder) / _BUNDLED  # type: ignore[operator]
     if not path.is_file():
@@ -40,20 +54,23 @@ def load_embedder(config: ServerConfig) -> Embedder:
             f"the checkpoint has no {_BUNDLED}",
             remedy="set measure.embedder to a hub name or folder of CLIP, DINOv2 or BLIP-2",
         )
-    return OnnxEmbedder(path)
+    told = (path.parent / "text_image.json").is_file()
+    texts = TextImageEncoder.load(path.parent).encode_texts if told else None
+    return Embedder(OnnxEmbedder(path), texts)
 
 
 class HubEmbedder:
-    """An image tower of transformers.
+    """An image tower of transformers, and CLIP's text tower.
 
     CLIP gives its projected image features, BLIP-2 the mean of its query features, DINOv2 and
-    others their pooled output.
+    others their pooled output. BLIP-2's language model shares no space with its query features.
     """
 
     def __init__(self, name: str) -> None:
         try:
             self.processor = AutoImageProcessor.from_pretrained(name)
             self.model = AutoModel.from_pretrained(name).eval()
+            self.tokenizer = AutoTokenizer.from_pretrained(name) if _reads(self.model) else None
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"the embedder {name!r} cannot be loaded: {type(error).__name__}",
@@ -62,10 +79,25 @@ class HubEmbedder:
         self.device = select_device("auto")
         self.model.to(self.device)
 
-    def __call__(self, photos: Sequence[Photo]) -> Embeddings:
+    def embed_images(self, photos: Sequence[Photo]) -> Embeddings:
         """L2-normalised embeddings of RGB ``photos``, shape ``(n, d)``."""
         batches = [photos[at : at + _BATCH] for at in range(0, len(photos), _BATCH)]
         return np.concatenate([self._embed(batch) for batch in batches])
+
+    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+        """L2-normalised embeddings of ``texts``, shape ``(n, d)``; longer ones are cut.
+
+        Raises:
+            CheckpointError: the model has no text tower.
+        """
+        if self.tokenizer is None:
+            raise CheckpointError("the embedder has no text tower", remedy="set one of CLIP")
+        tokens = self.tokenizer(
+            list(texts), padding="max_length", truncation=True, return_tensors="pt"
+        ).to(self.device)
+        with torch.inference_mode():
+            found = _vectors(self.model.get_text_features(**tokens))
+        return normalised(found.float().cpu().numpy())
 
     def _embed(self, photos: Sequence[Photo]) -> Embeddings:
         inputs = self.processor(images=list(photos), return_tensors="pt").to(self.device)
@@ -81,8 +113,18 @@ class HubEmbedder:
             found = self.model.get_image_features(pixel_values=pixels)
         else:
             found = self.model(pixel_values=pixels)
-        if isinstance(found, torch.Tensor):
-            return found
-        pooled = getattr(found, "pooler_output", None)
-        features: torch.Tensor = pooled if pooled is not None else found.last_hidden_state.mean(1)
-        return features
+        return _vectors(found)
+
+
+def _reads(model: Any) -> bool:
+    """Whether a model of transformers embeds texts in the space of its image embeddings."""
+    return hasattr(model, "get_text_features") and not hasattr(model, "get_qformer_features")
+
+
+def _vectors(found: Any) -> torch.Tensor:
+    """Embeddings ``(n, d)`` out of whatever a model of transformers gives."""
+    if isinstance(found, torch.Tensor):
+        return found
+    pooled = getattr(found, "pooler_output", None)
+    features: torch.Tensor = pooled if pooled is not None else found.last_hidden_state.mean(1)
+    return features

@@ -13,6 +13,7 @@ import torch
 
 from spinml.images import Mask, Photo, cut_out, encode_png, on_plain_ground
 from spinml.privacy.background import take_background
+from spinml.request import BACKGROUND, TARGET
 from spinml.synthesis.dataset import ShardDataset, decode_image, decode_mask
 from spinml.training.data import load_images, stratified_split
 from spinml.training.embedders import Embedder
@@ -43,20 +44,39 @@ def split_segments(image: Photo, mask: Mask) -> Segments:
 
 def embed_dataset(
     dataset: ShardDataset, embedder: Embedder, at_most: int
-) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.float32]]]:
-    """Embeddings ``(n, d)`` of the synthetic targets and of the synthetic backgrounds.
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of ``embeddings.npz``.
 
     Args:
         at_most: images embedded, spread evenly over the dataset.
+
+    Returns:
+        ``target`` and ``background``, embeddings ``(n, d)`` of the synthetic segments, and
+        ``index`` ``(n,)``, those images' places in the dataset. Where the embedder has a text
+        tower also ``prompt_target`` ``(k, d)``, ``prompt_background`` ``(l, d)``, of the prompts
+        that were used, each once, and ``empty_prompt`` ``(1, d)`` (table 4d).
     """
     chosen = np.linspace(0, len(dataset) - 1, min(at_most, len(dataset))).round().astype(int)
     segments = []
     for index in chosen:
         row = dataset.row(int(index), ("image", "mask"))
         segments.append(split_segments(decode_image(row["image"]), decode_mask(row["mask"])))
-    return embedder([one.target for one in segments]), embedder(
-        [one.background for one in segments]
-    )
+    return {
+        TARGET: embedder.images([one.target for one in segments]),
+        BACKGROUND: embedder.images([one.background for one in segments]),
+        "index": chosen,
+    } | _embed_prompts(dataset, embedder)
+
+
+def _embed_prompts(dataset: ShardDataset, embedder: Embedder) -> dict[str, np.ndarray[Any, Any]]:
+    if embedder.texts is None:
+        return {}
+    rows = list(dataset.rows(("prompt", "background_prompt")))
+    return {
+        f"prompt_{TARGET}": embedder.texts(sorted({row["prompt"] for row in rows})),
+        f"prompt_{BACKGROUND}": embedder.texts(sorted({row["background_prompt"] for row in rows})),
+        "empty_prompt": embedder.texts([""]),
+    }
 
 
 def validate(dataset: ShardDataset, model_folder: Path) -> Evaluation:

@@ -72,15 +72,16 @@ def run_export(context: StageContext) -> dict[str, Any]:
 def run_measure(context: StageContext) -> dict[str, Any]:
     """MEASURE (§3.4): "dataset" and "model" → embeddings, figures and samples.
 
-    ``embeddings.npz`` holds ``target`` and ``background``, each ``(n, d)``; ``figures.json`` is
-    as :func:`spinml.training.measure.collect_figures` says; ``samples/`` holds PNGs.
+    ``embeddings.npz`` is as :func:`spinml.training.measure.embed_dataset` says, ``figures.json``
+    as :func:`spinml.training.measure.collect_figures`; ``samples/`` holds PNGs.
     """
     settings = MeasureConfig.model_validate(context.params["settings"])
     dataset = ShardDataset(context.inputs["dataset"])
     embedder = load_embedder(context.config)
     context.progress(0, 3, "parts")
-    targets, backgrounds = embed_dataset(dataset, embedder, settings.max_embeddings)
-    np.savez(context.out / EMBEDDINGS_FILE, target=targets, background=backgrounds)
+    arrays = embed_dataset(dataset, embedder, settings.max_embeddings)
+    # mypy takes any of the names for savez' own option allow_pickle.
+    np.savez(context.out / EMBEDDINGS_FILE, **arrays)  # type: ignore[arg-type]
     context.progress(1, 3, "parts")
     validation = validate(dataset, context.inputs["model"])
     context.progress(2, 3, "parts")
@@ -90,4 +91,4 @@ def run_measure(context: StageContext) -> dict[str, Any]:
     ) | {"embedder": settings.embedder}
     (context.out / FIGURES_FILE).write_text(json.dumps(figures, indent=2))
     context.progress(3, 3, "parts")
-    return {"embeddings": len(targets), "validation_accuracy": validation.accuracy}
+    return {"embeddings": len(arrays["index"]), "validation_accuracy": validation.accuracy}

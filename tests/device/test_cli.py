@@ -130,15 +130,51 @@ def test_similarity_of_private_segments_and_a_runs_embeddings(files):
     photo = SegmentedPhoto(PrivatePhoto(cat()), ellipse())
     own = {n: OnnxEmbedder(files / "e.onnx")(s) for n, s in private_segments([photo]).items()}
     away = np.float32([[0, 0, -1]])
-    np.savez(files / "run.npz", target=own["target"], background=away)
+    np.savez(
+        files / "run.npz", target=own["target"], background=away, index=[3],
+        prompt_target=own["target"], prompt_background=away, empty_prompt=away,
+    )  # fmt: skip
     options = ["--embeddings", "run.npz", "--embedder", "e.onnx", "--mask", "mask.png"]
     result = run("similarity", "r.yaml", "Rex.png", *options, "--json")
     assert result.exit_code == 0, result.output
-    sim = json.loads(result.stdout)["sim"]
-    assert sim["target"] == pytest.approx(1.0, abs=1e-5)
-    assert sim["background"] < 0
-    shown = run("similarity", "r.yaml", "Rex.png", *options).stdout
-    assert shown.splitlines()[0] == "target\t1.000"
+    target, background = (json.loads(result.stdout)[name] for name in ("target", "background"))
+    assert target["sim"] == pytest.approx(1.0, abs=1e-5)
+    assert background["sim"] < 0
+    assert target["prompt_sim"]["prompts"] == pytest.approx(1.0, abs=1e-5)
+    assert target["prompt_sim"]["empty"] < 0
+    assert target["copies"] is None  # one photo makes no baseline
+    assert target["same_photo"]["images"] == 1
+    assert background["same_photo"]["images"] == 0
+    shown = run("similarity", "r.yaml", "Rex.png", *options)
+    assert shown.stdout.splitlines()[:2] == [
+        "figure\ttarget\tbackground",
+        f"SIM\t1.000\t{background['sim']:.3f}",
+    ]
+    assert "too few photos for a baseline" in shown.stdout
+    assert "Rex" not in shown.stdout + shown.stderr
+
+
+def test_distractors_widen_the_attackers_gallery(files):
+    colour_embedder(files / "e.onnx")
+    np.savez(files / "run.npz", target=np.eye(3), background=np.eye(3), index=range(3))
+    options = ["--embeddings", "run.npz", "--embedder", "e.onnx", "--segmenter", "s.onnx"]
+    (files / "other.png").write_bytes(encode_png(np.ascontiguousarray(cat()[:, ::-1])))
+    distractors = ["--distractor", "other.png", "--distractor", "other.png"]
+    result = run("similarity", "r.yaml", "Rex.png", *options, *distractors, "--json")
+    assert result.exit_code == 0, result.output
+    attack = json.loads(result.stdout)["target"]["same_photo"]
+    assert (attack["images"], attack["gallery"], attack["rate"]) == (1, 3, 1.0)
+    assert json.loads(result.stdout)["target"]["prompt_sim"] is None
+    assert "no text tower" in run("similarity", "r.yaml", "Rex.png", *options).stdout
+
+
+def test_similarity_of_a_file_without_places(files):
+    colour_embedder(files / "e.onnx")
+    np.savez(files / "old.npz", target=np.eye(3), background=np.eye(3))
+    options = ["--embeddings", "old.npz", "--embedder", "e.onnx", "--mask", "mask.png"]
+    result = run("similarity", "r.yaml", "Rex.png", *options)
+    assert result.exit_code == 1
+    assert "lack index" in result.stderr
 
 
 def test_similarity_refuses_what_is_no_embeddings_file(files):

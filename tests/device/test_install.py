@@ -53,7 +53,7 @@ def test_the_wheel_alone_previews(tmp_path):
 
 def test_importing_the_device_imports_no_server_side():
     code = (
-        "import spinml.device.cli, spinml.device.semantics, sys; "
+        "import spinml.device.cli, spinml.device.measures, sys; "
         "print([m for m in sys.argv[1:] if m in sys.modules])"
     )
     assert call(sys.executable, "-c", code, *SERVER_SIDE, cwd=ROOT).strip() == "[]"

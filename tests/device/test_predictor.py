@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spinml.device.predictor import Predictor, wilson_interval
+from spinml.device.predictor import Predictor
 from spinml.errors import ModelFileError, PhotoError
 from spinml.images import encode_png
 from tests.device.models import brightness_classifier, segmenter
@@ -64,10 +64,3 @@ def test_models_of_another_kind(tmp_path):
     described = {"spinml.classes": "[]", "spinml.image_px": "32", "spinml.task": "detection"}
     with pytest.raises(ModelFileError, match="detection"):
         Predictor(brightness_classifier(tmp_path / "d.onnx", described))
-
-
-def test_wilson():
-    # Wilson 1927 / Newcombe 1998, table I: 81 of 263.
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
-    assert wilson_interval(0, 20)[0] == 0.0
-    assert wilson_interval(20, 20)[1] == 1.0

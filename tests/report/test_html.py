@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 
+from spinml.device.described import DescribedFigure
 from spinml.images import encode_png
 from spinml.report.html import duration, render_home_report, render_server_report
 from spinml.report.model import (
@@ -97,6 +98,9 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
         leakage=(
             LeakageRow(segment="target", scheme=Scheme.L2, histogram=0.9, regional=0.8, sim=0.71),
         ),
+        beyond=(
+            DescribedFigure("prompt SIM", "0.271 (empty prompt 0.240)", "not measured", "Words."),
+        ),
         evaluation={
             "accuracy": 0.625,
             "interval_95": [0.5, 0.7],
@@ -109,6 +113,8 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
     assert "62.5 %" in html
     assert "90.00 %" in html
     assert "0.710" in html
+    assert "Beyond averages" in html
+    assert "<td>0.271 (empty prompt 0.240)</td><td>not measured</td><td>Words.</td>" in html
 
 
 @pytest.mark.parametrize(

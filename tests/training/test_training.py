@@ -17,12 +17,14 @@ from spinml.config import ServerConfig
 from spinml.errors import ArtifactError, ConfigError, StageError
 from spinml.pipeline.stages import Stage, StageContext, StageKind
 from spinml.synthesis.dataset import ShardDataset
+from spinml.synthesis.text_image import TextImageEncoder
 from spinml.training.backbones import empty_backbone, load_backbone
 from spinml.training.classifier import Epoch, Hooks, fit
 from spinml.training.data import Augmented, batch_size_for, load_images, stratified_split
+from spinml.training.embedders import load_embedder
 from spinml.training.evaluate import evaluate
 from spinml.training.export import check_onnx
-from spinml.training.measure import split_segments
+from spinml.training.measure import embed_dataset, split_segments
 from spinml.training.model import load_classifier
 from spinml.training.stages import run_export, run_measure, run_train_local
 from tests.synthesis.tiny import make_tiny_checkpoint, tiny_config
@@ -204,11 +206,35 @@ def test_measure_writes_embeddings_figures_and_samples(
     with np.load(tmp_path / "embeddings.npz") as arrays:
         assert arrays["target"].shape == arrays["background"].shape == (48, 8)
         np.testing.assert_allclose(np.linalg.norm(arrays["target"], axis=1), 1, atol=1e-4)
+        assert arrays["index"].tolist() == list(range(48))
+        prompts = [arrays[name] for name in ("prompt_target", "prompt_background", "empty_prompt")]
+    encoder = TextImageEncoder.load(Path(config.checkpoint.base) / "text_image")
+    for found, texts in zip(prompts, (["a bar", "a disc"], ["noise"], [""]), strict=True):
+        np.testing.assert_allclose(found, encoder.encode_texts(texts), atol=1e-5)
     figures = json.loads((tmp_path / "figures.json").read_text())
     assert figures["dataset"]["rejected"] == {"empty": 2}
     assert sum(map(sum, figures["validation"]["confusion"])) == 10
     assert all((tmp_path / sample["file"]).is_file() for sample in figures["samples"])
     assert {sample["label"] for sample in figures["samples"]} == set(CLASSES)
+
+
+def test_places_of_the_embedded_images(config: ServerConfig, dataset_folder: Path) -> None:
+    arrays = embed_dataset(ShardDataset(dataset_folder), load_embedder(config), 5)
+    assert arrays["index"].tolist() == [0, 12, 24, 35, 47]
+    assert len(arrays["target"]) == 5
+
+
+def test_an_embedder_without_text_tower_gives_no_prompts(
+    config: ServerConfig, dataset_folder: Path, tmp_path: Path
+) -> None:
+    source = Path(config.checkpoint.base) / "text_image" / "embedder.onnx"
+    (tmp_path / "text_image").mkdir()
+    (tmp_path / "text_image" / "embedder.onnx").write_bytes(source.read_bytes())
+    checkpoint = config.checkpoint.model_copy(update={"base": str(tmp_path)})
+    embedder = load_embedder(config.model_copy(update={"checkpoint": checkpoint}))
+    assert embedder.texts is None
+    arrays = embed_dataset(ShardDataset(dataset_folder), embedder, 5)
+    assert set(arrays) == {"target", "background", "index"}
 
 
 def test_segments_do_not_share_pixels() -> None:

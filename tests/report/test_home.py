@@ -1,0 +1,46 @@
+"""The home's part of the report says what was measured, and what was not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from spinml.device.measures import measure_segments
+from spinml.images import resize
+from spinml.privacy.leakage import measure_leakage
+from spinml.privacy.sanitizer import private_segments, sanitize
+from spinml.privacy.similarity import OnnxEmbedder
+from spinml.report.home import build_home_report
+from tests.device.models import colour_embedder
+from tests.photos import ellipse, real_photos, request_of, segmented
+
+
+def test_a_planted_copy_and_the_attack_stand_in_the_report(tmp_path: Path) -> None:
+    names = ("chelsea", "astronaut", "coffee", "retina")
+    mask = ellipse(320, 240, (60, 80))
+    photos = [segmented(resize(real_photos()[name], 320, 240), mask) for name in names]
+    embedder = colour_embedder(tmp_path / "e.onnx")
+    own = OnnxEmbedder(embedder)(private_segments(photos)["target"])
+    away = np.eye(3, dtype=np.float32)[[2, 2]]
+    np.savez(
+        tmp_path / "run.npz",
+        target=np.concatenate([away, own[1:2]]),
+        background=-np.eye(3, dtype=np.float32),
+        index=[0, 40, 80],
+        prompt_target=own,
+        prompt_background=away,
+        empty_prompt=away,
+    )
+    sanitized = sanitize(request_of("L2", "L0"), photos)
+    measures = measure_segments(sanitized, photos, tmp_path / "run.npz", embedder=embedder)
+    home = build_home_report(photos, sanitized, measure_leakage(sanitized), measures, None)
+    assert home.leakage[0].sim == measures["target"].sim
+    beyond = {figure.name: figure for figure in home.beyond}
+    copies = beyond["copies among the synthetic images"]
+    assert copies.target.startswith("1 of 3 flagged; image 80 is nearest, at 1.000")
+    assert copies.background.startswith("0 of 3 flagged")
+    attack = beyond["re-identified by the photo itself"]
+    assert attack.target == "100% (95 %: 51%–100%; chance 25.0%)"
+    assert attack.background == "chance, 25.0%: nothing was sent"
+    assert "empty prompt" in beyond["prompt SIM"].target
