@@ -18,7 +18,7 @@ from spinml.device.feature_models import open_models
 from spinml.device.key import key_file as this_machines_key_file
 from spinml.device.ledger import Ledger
 from spinml.device.measures import measure_segments
-from spinml.device.photos import load_photos
+from spinml.device.photos import Loaded, load_photos
 from spinml.device.predictor import Predictor
 from spinml.device.preview import summarise, write_preview
 from spinml.device.runs import RunStatus
@@ -29,7 +29,7 @@ from spinml.errors import AuthenticationError, InvalidRequestError, error_from_d
 from spinml.images import decode_photo
 from spinml.privacy.leakage import Leakage, measure_leakage
 from spinml.privacy.sanitizer import Sanitized, Skipped, sanitize
-from spinml.request import load_request
+from spinml.request import TrainingRequest, load_request
 
 KEY_VARIABLE = "SPINML_API_KEY"
 
@@ -289,6 +289,9 @@ def similarity(
     mask: Masks = None,
     hole: Hole = "inpaint",
     segmenter: SegmenterFile = None,
+    keypoints: KeypointFiles = None,
+    pose_model: PoseModelFile = None,
+    depth_model: DepthModelFile = None,
     embedder: Annotated[
         Path | None, typer.Option(help="ONNX embedder of the run; the bundled one if not given.")
     ] = None,
@@ -302,15 +305,11 @@ def similarity(
     as_json: AsJson = False,
 ) -> None:
     """SIM, re-identification, copies, prompt SIM: what a run tells of you. Nothing is sent."""
-    parsed = load_request(request)
-    loaded = load_photos(parsed, photos or [], masks=mask or [], segmenter=segmenter)
+    given = _Given(photos or [], mask or [], keypoints or [], segmenter, pose_model, depth_model)
+    parsed, loaded, sanitized = _sanitized(request, given, hole)
     further = load_photos(parsed, distractor or [], segmenter=segmenter)
     measures = measure_segments(
-        sanitize(parsed, loaded.photos, hole=_hole_mode(hole)),
-        loaded.photos,
-        embeddings,
-        embedder=embedder,
-        distractors=further.photos,
+        sanitized, loaded.photos, embeddings, embedder=embedder, distractors=further.photos
     )
     if as_json:
         print_json({name: asdict(item) for name, item in measures.items()})
@@ -363,10 +362,10 @@ class _Given:
     depth_model: Path | None
 
 
-def _prepare(
+def _sanitized(
     request_file: Path, given: _Given, hole: str
-) -> tuple[Sanitized, Leakage, list[Skipped]]:
-    """Read, segment, sanitize and measure; the photos left out by their place among the files."""
+) -> tuple[TrainingRequest, Loaded, Sanitized]:
+    """Read, segment and sanitize."""
     mode = _hole_mode(hole)
     request = load_request(request_file)
     models = open_models(request, pose=given.pose_model, depth=given.depth_model)
@@ -377,7 +376,14 @@ def _prepare(
         keypoints=given.keypoints,
         segmenter=given.segmenter,
     )
-    sanitized = sanitize(request, loaded.photos, hole=mode, models=models)
+    return request, loaded, sanitize(request, loaded.photos, hole=mode, models=models)
+
+
+def _prepare(
+    request_file: Path, given: _Given, hole: str
+) -> tuple[Sanitized, Leakage, list[Skipped]]:
+    """Read, segment, sanitize and measure; the photos left out by their place among the files."""
+    _, loaded, sanitized = _sanitized(request_file, given, hole)
     unfit = [Skipped(loaded.sources[item.index], item.reason) for item in sanitized.skipped]
     skipped = sorted([*loaded.skipped, *unfit], key=lambda item: item.index)
     return sanitized, measure_leakage(sanitized), skipped

@@ -126,9 +126,15 @@ def other_shot(item: SegmentedPhoto, rng: np.random.Generator) -> SegmentedPhoto
     matrix[:, 2] += rng.uniform(-SHIFT, SHIFT, 2) * (width, height)
     moved = cv2.warpAffine(photo, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
     shown = cv2.warpAffine(mask.astype(np.uint8), matrix, (width, height), flags=cv2.INTER_NEAREST)
+    keypoints = None
+    if item.keypoints is not None:
+        keypoints = item.keypoints.copy()
+        keypoints[:, :2] = keypoints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
     levels = moved * (1 + rng.uniform(-GAIN, GAIN)) + rng.normal(0, NOISE_STD, moved.shape)
     return SegmentedPhoto(
-        PrivatePhoto(levels.round().clip(0, 255).astype(np.uint8)), np.asarray(shown > 0, np.bool_)
+        PrivatePhoto(levels.round().clip(0, 255).astype(np.uint8)),
+        np.asarray(shown > 0, np.bool_),
+        keypoints,
     )
 
 
@@ -143,7 +149,7 @@ def _candidate(sanitized: Sanitized, photo: SegmentedPhoto) -> Candidate:
     bundle = sanitized.bundle
     hole = bundle.segment(BACKGROUND).hole or "inpaint"
     try:
-        views = sanitize(bundle.request, [photo], hole=hole).views
+        views = sanitize(bundle.request, [photo], hole=hole, models=sanitized.models).views
     except (NoTargetFoundError, FeatureMissingError):
         return None
     return views[0].images if views else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -76,6 +76,8 @@ class Sanitized(DeviceOnly):
     bundle: SanitizedBundle
     views: tuple[PhotoView, ...]
     skipped: tuple[Skipped, ...] = ()
+    models: FeatureModels = field(default_factory=FeatureModels)
+    """What made the features: to put other photos through the same sanitizer."""
 
     def __repr__(self) -> str:
         return f"Sanitized({len(self.views)} photos used, {len(self.skipped)} left out)"
@@ -111,7 +113,7 @@ def sanitize(
     views = tuple(_view(request, index, photos[index], size_px, hole, made) for index in used)
     segments = [_segment(request, name, views, hole) for name in (TARGET, BACKGROUND)]
     bundle = make_bundle({"request": request, "segments": segments}, limits or BundleLimits())
-    return Sanitized(bundle, views, tuple(skipped))
+    return Sanitized(bundle, views, tuple(skipped), made)
 
 
 def private_segments(

@@ -6,6 +6,7 @@ import pytest
 
 from spinml.images import resize
 from spinml.intervals import wilson_interval
+from spinml.privacy.extractor import FeatureModels
 from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
 from spinml.privacy.reidentification import other_shot, pick, reidentify, sanitize_alike
 from spinml.privacy.sanitizer import sanitize
@@ -127,3 +128,31 @@ def test_a_gallery_too_small(photos):
         attack(sanitized, photos[:2])
     with pytest.raises(ValueError, match="gallery of 0"):
         attack(sanitize(request_of("L0", "L0"), []), [])
+
+
+def _person(random):
+    """18 keypoints inside the mask of :func:`moments`, all seen."""
+    places = random.uniform((75, 65), (165, 135), (18, 2))
+    return np.column_stack([places, np.ones(18)]).astype(np.float32)
+
+
+def test_a_pose_from_keypoints_is_found_on_another_shot(photos):
+    random = np.random.default_rng(5)
+    people = [SegmentedPhoto(p.photo, p.target_mask, _person(random)) for p in photos]
+    sanitized = sanitize(request_of("L1", "L0", features={"target": "pose"}), people)
+    shots = other_shots(people)
+    assert all(shot.keypoints is not None for shot in shots)
+    found = attack(sanitized, shots)["target"]
+    assert found.images == 16
+    assert found.rate > 0.8
+
+
+def test_the_gallery_goes_through_the_same_models(photos):
+    class Ramp:
+        def nearness(self, photo):
+            return np.cumsum(photo.mean(axis=2), axis=1).astype(np.float32)
+
+    request = request_of("L1", "L0", features={"target": "depth"})
+    sanitized = sanitize(request, photos[:4], models=FeatureModels(depth=Ramp()))
+    for candidate, view in zip(sanitize_alike(sanitized, photos[:4]), sanitized.views, strict=True):
+        assert np.array_equal(candidate["target"], view.images["target"])
