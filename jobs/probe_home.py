@@ -52,13 +52,13 @@ def home_dogs(name: str, seed: int, count: int) -> tuple[np.ndarray, np.ndarray,
     from spinml.home.camera import shoot
     from spinml.home.cutout import plain_cutout
     from spinml.home.poses import STATUSES
-    from spinml.home.private import PrivateHome
+    from spinml.home.private_pet import PetHome
     from spinml.home.renderer import shared_renderer
 
-    home, renderer = PrivateHome(name, seed), shared_renderer(320)
+    home, renderer = PetHome(name, seed), shared_renderer(320)
     shots = [shoot(renderer, home, "training", i) for i in range(count)]
     cut = [plain_cutout(s.image, s.mask, SIDE_PX) for s in shots]
-    labels = [STATUSES.index(s.status) for s in shots]
+    labels = [STATUSES.index(s.label) for s in shots]
     return np.stack([c[0] for c in cut]), np.stack([c[1] for c in cut]), np.array(labels)
 
 

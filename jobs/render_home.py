@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,19 +14,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 os.environ.setdefault("MUJOCO_GL", "egl")
 os.environ.setdefault("LP_NUM_THREADS", "1")
 
-PET_SEED = 5
-"""The seed of the shipped home, ``spinml/home/data/pet``."""
+HOME_SEED = 5
+"""The seed of the shipped pet home, ``spinml/home/data/pet``, and of the other tasks' homes."""
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 
+
+class TaskName(StrEnum):
+    """What the pictures are about."""
+
+    pet = "pet"
+    human = "human"
+    bottle = "bottle"
+
+
+Task = Annotated[TaskName, typer.Option(help="What the pictures are about.")]
 Seed = Annotated[int, typer.Option(help="Every scene follows from this number and its index.")]
 Out = Annotated[Path, typer.Option(help="Folder to write; what is already there is kept.")]
 Workers = Annotated[int, typer.Option(min=1, help="Processes that render.")]
 
 
-def _render_shard(task: tuple[int, int, int, str, int]) -> int:
+def _render_shard(task: tuple[str, int, int, int, str, int]) -> int:
     """One shard in a worker process; the renderer is kept for the next."""
-    seed, count, size_px, out, number = task
+    name, seed, count, size_px, out, number = task
     import cv2
 
     from spinml.home.renderer import shared_renderer
@@ -33,20 +44,20 @@ def _render_shard(task: tuple[int, int, int, str, int]) -> int:
     from spinml.home.worlds import PublicWorld
 
     cv2.setNumThreads(1)
-    write_shard(shared_renderer(size_px), PublicWorld(seed), Path(out), number, count)
+    write_shard(shared_renderer(size_px), PublicWorld(seed, name), Path(out), number, count)
     return number
 
 
-def _take_photo(task: tuple[str, int, int, str, str, int]) -> int:
+def _take_photo(task: tuple[str, str, int, int, str, str, int]) -> int:
     """One photo of a private home in a worker process."""
-    name, seed, size_px, out, stream, index = task
+    kind, name, seed, size_px, out, stream, index = task
     from spinml.home import camera
-    from spinml.home.private import PrivateHome
+    from spinml.home.homes import private_home
     from spinml.home.renderer import shared_renderer
 
     renderer = shared_renderer(size_px, camera.SUPERSAMPLE)
     write = camera.write_reference if stream == "reference" else camera.write_test
-    write(renderer, PrivateHome(name, seed), Path(out), index)
+    write(renderer, private_home(kind, name, seed), Path(out), index)
     return index
 
 
@@ -59,6 +70,7 @@ def _progress() -> Progress:
 @app.command()
 def public(
     out: Out,
+    task: Task = TaskName.pet,
     seed: Seed = 1,
     count: Annotated[int, typer.Option(min=1, help="Scenes to render.")] = 10240,
     size_px: Annotated[int, typer.Option(min=128, help="Native side before resampling.")] = 256,
@@ -69,7 +81,7 @@ def public(
 
     out.mkdir(parents=True, exist_ok=True)
     todo = missing_shards(out, count)
-    tasks = [(seed, count, size_px, str(out), number) for number in todo]
+    tasks = [(task.value, seed, count, size_px, str(out), number) for number in todo]
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers) as pool, _progress() as progress:
         bar = progress.add_task("shards", total=len(tasks))
@@ -81,26 +93,30 @@ def public(
 @app.command()
 def private(
     out: Out,
-    name: Annotated[str, typer.Option(help="What the home is called.")] = "pet",
-    seed: Seed = PET_SEED,
+    task: Task = TaskName.pet,
+    name: Annotated[
+        str, typer.Option(help="What the home is called; as its task if not given.")
+    ] = "",
+    seed: Seed = HOME_SEED,
     count: Annotated[int, typer.Option(min=4, help="Labelled test photos.")] = 200,
     references: Annotated[int, typer.Option(min=1, help="Unlabelled reference photos.")] = 10,
     size_px: Annotated[int, typer.Option(min=128, help="Side of a photo.")] = 320,
     workers: Workers = 2,
 ) -> None:
-    """Render the photo set of a private home; every seed is another dog in another room."""
+    """Render the photo set of a private home; every seed is another subject and room."""
     from spinml.home.camera import record_of
+    from spinml.home.homes import private_home
     from spinml.home.photos import write_record
-    from spinml.home.private import PrivateHome
 
+    name = name or task.value
     streams = [("reference", i) for i in range(references)] + [("test", i) for i in range(count)]
-    tasks = [(name, seed, size_px, str(out), stream, i) for stream, i in streams]
+    tasks = [(task.value, name, seed, size_px, str(out), stream, i) for stream, i in streams]
     context = multiprocessing.get_context("spawn")
     with context.Pool(workers) as pool, _progress() as progress:
         bar = progress.add_task("photos", total=len(tasks))
         for _ in pool.imap_unordered(_take_photo, tasks, chunksize=4):
             progress.advance(bar)
-    write_record(out, record_of(PrivateHome(name, seed), references, count, size_px))
+    write_record(out, record_of(private_home(task.value, name, seed), references, count, size_px))
 
 
 if __name__ == "__main__":

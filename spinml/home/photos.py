@@ -1,19 +1,28 @@
 """Photo sets on disk: what a camera in a private home took, and its reader (no MuJoCo needed).
 
 A set is a folder: ``references/ref_00.jpg`` … without labels, ``references_masks/ref_00.png`` …
-(ground truth, for tests), ``test/<class>/photo_000.jpg`` …, and ``home.json``, from which
+(ground truth, for tests), labelled test photos, and ``home.json``, from which
 ``jobs/render_home.py private`` renders it again.
+
+Pets and people: ``test/<class>/photo_000.jpg`` …; a person's references also have
+``references_keypoints/ref_00.json``. Bottles: ``test/images/photo_000.jpg`` … and, in YOLO's
+format, ``test/labels/photo_000.txt`` …: a line ``class x y width height`` for each object that is
+shown, the class an index in ``label_classes``, the box's middle and size in shares of the photo's
+sides; further objects' masks are ``references_masks/ref_00_frame.png`` ….
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from spinml.images import bounding_box
 
 PHOTO_PX = 320
 JPEG_QUALITY = 90
@@ -30,6 +39,7 @@ class HomeRecord:
 
     name: str
     seed: int
+    task: str
     target_object: str
     background: str
     label_classes: tuple[str, ...]
@@ -39,6 +49,17 @@ class HomeRecord:
     jpeg_quality: int
     noise_std: float
     description: str
+
+
+@dataclass(frozen=True)
+class LabelledBox:
+    """An object's box: its middle and size in shares of the photo's sides."""
+
+    label: str
+    x: float
+    y: float
+    width: float
+    height: float
 
 
 @dataclass(frozen=True)
@@ -57,9 +78,18 @@ class PhotoSet:
         """Unlabelled reference photos, in order."""
         return sorted((self.folder / "references").glob("*.jpg"))
 
-    def reference_mask(self, photo: Path) -> Path:
-        """The ground-truth mask of a reference photo, for tests."""
-        return self.folder / "references_masks" / f"{photo.stem}.png"
+    def reference_mask(self, photo: Path, further: str = "") -> Path:
+        """The ground-truth mask of a reference photo, for tests; of a ``further`` object if named.
+
+        A further object that the photo does not show has no mask.
+        """
+        stem = f"{photo.stem}_{further}" if further else photo.stem
+        return self.folder / "references_masks" / f"{stem}.png"
+
+    def reference_keypoints(self, photo: Path) -> NDArray[np.float32]:
+        """The ground-truth keypoints of a person's reference photo, ``(18, 3)``, for tests."""
+        path = self.folder / "references_keypoints" / f"{photo.stem}.json"
+        return np.array(json.loads(path.read_text()), np.float32)
 
     def test(self) -> list[tuple[Path, str]]:
         """Labelled test photos with their classes, in order."""
@@ -68,6 +98,17 @@ class PhotoSet:
             for label in self.record.label_classes
             for photo in sorted((self.folder / "test" / label).glob("*.jpg"))
         ]
+
+    def detections(self) -> list[tuple[Path, list[LabelledBox]]]:
+        """Test photos to be detected in, with their objects' boxes, in order."""
+        classes = self.record.label_classes
+        found = []
+        for photo in sorted((self.folder / "test" / "images").glob("*.jpg")):
+            lines = (self.folder / "test" / "labels" / f"{photo.stem}.txt").read_text().splitlines()
+            rows = [line.split() for line in lines]
+            boxes = [LabelledBox(classes[int(r[0])], *(float(v) for v in r[1:])) for r in rows]
+            found.append((photo, boxes))
+        return found
 
 
 def shipped_pet() -> PhotoSet:
@@ -92,6 +133,33 @@ def write_photo(path: Path, image: NDArray[np.uint8]) -> None:
     bgr = np.ascontiguousarray(image[..., ::-1])
     if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
         raise OSError(f"cannot write the photo {path}")
+
+
+def write_mask(folder: Path, stem: str, mask: NDArray[np.bool_]) -> None:
+    """Write a mask ``(h, w)`` as a picture of 0 and 255."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stem}.png"
+    if not cv2.imwrite(str(path), mask.astype(np.uint8) * 255):
+        raise OSError(f"cannot write the mask {path}")
+
+
+def write_keypoints(path: Path, keypoints: NDArray[np.float32]) -> None:
+    """Write keypoints ``(18, 3)`` as a list of ``[x, y, visibility]``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps([[round(float(v), 2) for v in row] for row in keypoints]) + "\n")
+
+
+def write_boxes(path: Path, masks: Sequence[tuple[int, NDArray[np.bool_]]]) -> None:
+    """Write the boxes of masks ``(h, w)`` and their classes in YOLO's format."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for label, mask in masks:
+        x0, y0, x1, y1 = bounding_box(mask)
+        height, width = mask.shape
+        shares = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height,
+                  (x1 - x0) / width, (y1 - y0) / height)  # fmt: skip
+        lines.append(f"{label} " + " ".join(f"{share:.6f}" for share in shares))
+    path.write_text("\n".join(lines) + "\n")
 
 
 def write_record(folder: Path, record: HomeRecord) -> None:

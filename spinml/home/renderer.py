@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -11,26 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spinml.home.dogmodel import (
-    DOG_GROUP,
-    FUR_PX,
-    LIGHTS,
-    POOL,
-    ROOM_GROUP,
-    build_model,
-    ids,
-    original_skin,
-)
-from spinml.home.fur import FurPainter
-from spinml.home.poses import DogPose
-from spinml.home.scenes import Camera, Fur, Part, Scene
+from spinml.home.body import body_vertices
+from spinml.home.bottle import bottle_vertices, paint_bottle
+from spinml.home.geometry import moved, yaw_matrix
+from spinml.home.keypoints import keypoints_in
+from spinml.home.model import DOG_GROUP, LIGHTS, POOL, ROOM_GROUP, SKIN_GROUPS, build_model, ids
+from spinml.home.outfits import paint_outfit
+from spinml.home.rigs import DogRig, SkinRig, write_texture
+from spinml.home.scenes import Bottle, Camera, Dog, Part, Person, PhotoFrame, Scene, Subject
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-
-_HIND = ("toe_", "foot_anchor_")
-_FRONT = ("hand_", "finger_", "lower_arm_", "upper_arm_", "torso")
-_MOUTH_AHEAD_M = 0.09
 
 
 @dataclass(frozen=True)
@@ -39,13 +31,22 @@ class Frame:
 
     Attributes:
         image: RGB, shape ``(h, w, 3)``.
-        mask: where the dog is seen, shape ``(h, w)``; bowl and ball do not count.
-        empty: the same room without dog, bowl and ball, shape ``(h, w, 3)``; ``None`` if not asked.
+        masks: for each subject, by name and the target object first, where it is seen, ``(h, w)``;
+            what a person holds counts, a dog's bowl or a person's plate does not.
+        empty: the same room without subjects and things, ``(h, w, 3)``; ``None`` if not asked.
+        keypoints: the person's, shape ``(18, 3)``, see :mod:`spinml.home.keypoints`; ``None``
+            where the scene has no person.
     """
 
     image: Image
-    mask: Mask
+    masks: dict[str, Mask]
     empty: Image | None
+    keypoints: NDArray[np.float32] | None = None
+
+    @property
+    def mask(self) -> Mask:
+        """The target object's mask."""
+        return next(iter(self.masks.values()))
 
 
 class Renderer:
@@ -73,127 +74,82 @@ class Renderer:
         self._pool = ids(self.model, "room_", "geom")
         self._lights = ids(self.model, "light_", "light")
         self._fixed_materials()
-        self._find_dog()
+        self._dog = DogRig(mujoco, self.model, self.data, self._upload)
+        self._skins = {name: SkinRig(self.model, name) for name in ("person", "bottle")}
+        self._skin_owner = {self._dog.id: "dog"} | {r.id: n for n, r in self._skins.items()}
+        self._slots = {geom: slot for slot, geom in enumerate(self._pool)}
+
+    def _upload(self, texture: int) -> None:
+        self._mj.mjr_uploadTexture(self.model, self._context, texture)
 
     def close(self) -> None:
-        """Give the GL context back."""
+        """Give the GL context back, first what MuJoCo holds in it.
+
+        Freed later, by the garbage collector, it would take the next renderer's buffers with it.
+        """
+        self._gl.make_current()
+        self._context.free()
         self._gl.free()
 
     def render(self, scene: Scene, *, empty: bool = False) -> Frame:
-        """The picture of ``scene``, its dog mask and, if asked, the empty room."""
-        self._paint(scene.fur)
-        mouth = self._pose_dog(scene.pose, scene.dog_xy, scene.yaw_deg)
-        self._furnish((*scene.room.parts, *_anchored(scene.things, mouth)))
+        """The picture of ``scene``, its subjects' masks and, if asked, the empty room."""
+        things = scene.things
+        parts = [*scene.room.parts]
+        owned: dict[str, range] = {}
+        for subject in scene.subjects:
+            if isinstance(subject, Dog):
+                things = _anchored(things, self._dog.put(subject))
+        parts += things
+        for subject in scene.subjects:
+            own = self._put(subject)
+            owned[subject.name] = range(len(parts), len(parts) + len(own))
+            parts += own
+        self._furnish(parts)
         self._light(scene)
         self._aim(scene.camera)
         self._mj.mj_kinematics(self.model, self.data)
         self._mj.mj_camlight(self.model, self.data)
-        image = self._draw(dog=True)
-        mask = self._draw_mask()
+        image = self._draw([subject.name for subject in scene.subjects])
+        masks = self._draw_masks(owned)
+        keypoints = self._keypoints(scene, masks)
         bare = None
         if empty:
             self._furnish(scene.room.parts)
             self._mj.mj_kinematics(self.model, self.data)
-            bare = self._draw(dog=False)
-        return Frame(image, mask, bare)
+            bare = self._draw([])
+        return Frame(image, masks, bare, keypoints)
 
-    # -- the dog ---------------------------------------------------------------------------------
+    def lowest_point_m(self) -> float:
+        """Height of the lowest point of the dog that was drawn last, its tail aside."""
+        return self._dog.lowest_point_m()
+
+    # -- the subjects ----------------------------------------------------------------------------
 
     def _fixed_materials(self) -> None:
         model = self.model
         self._materials = {model.mat(i).name: i for i in range(model.nmat)}
-        skin = self._materials["skin"]
-        model.mat_specular[skin], model.mat_shininess[skin] = 0.05, 0.1
+        for name in ("skin", "person"):
+            slot = self._materials[name]
+            model.mat_specular[slot], model.mat_shininess[slot] = 0.05, 0.1
+        slot = self._materials["bottle"]
+        model.mat_specular[slot], model.mat_shininess[slot] = 0.5, 0.6
         model.geom_sameframe[self._pool] = 0
 
-    def _find_dog(self) -> None:
-        model = self.model
-        self._skin_texture = model.tex("skin").id
-        vertices = model.skin_vert
-        self._painter = FurPainter(
-            vertices, model.skin_texcoord, model.skin_face, original_skin(), FUR_PX
-        )
-        self._solid = np.flatnonzero(model.geom_group == 3)
-        bodies = [model.body(model.geom_bodyid[g]).name for g in self._solid]
-        self._hind = np.array([b.startswith(_HIND) for b in bodies])
-        self._front = np.array([b.startswith(_FRONT) for b in bodies])
-        self._tail = np.array([b.startswith("Ca_") for b in bodies])
-        self._head = np.array([b in ("skull", "jaw") or b.startswith("C_") for b in bodies])
-        self._skull = model.body("skull").id
-
-    def _paint(self, fur: Fur) -> None:
-        model, texture = self.model, self._skin_texture
-        pixels = self._painter.paint(fur)
-        start = model.tex_adr[texture]
-        model.tex_data[start : start + pixels.size] = pixels.reshape(-1)
-        self._mj.mjr_uploadTexture(model, self._context, texture)
-
-    def _pose_dog(self, pose: DogPose, xy: tuple[float, float], yaw_deg: float) -> Any:
-        """Put the dog on the floor; returns where its mouth is, ``(x, y)``."""
-        model, data = self.model, self.data
-        data.qpos[:] = model.qpos0
-        for name, degrees in pose.joints:
-            joint = model.joint(name)
-            low, high = joint.range
-            data.qpos[joint.qposadr[0]] = np.clip(np.deg2rad(degrees), low, high)
-        pitch = pose.pitch_deg
-        for _ in range(6 if pose.level else 1):
-            self._set_root(0.0, 0.0, 1.0, yaw_deg, pitch, pose.roll_deg)
-            pitch += self._level_error_deg() if pose.level else 0.0
-        height = 1.0 - self.lowest_point_m() + pose.lift_m - 0.008
-        self._set_root(xy[0], xy[1], height, yaw_deg, pitch, pose.roll_deg)
-        skull = data.xpos[self._skull]
-        ahead = data.xmat[self._skull].reshape(3, 3)[:, 0]
-        return (skull + _MOUTH_AHEAD_M * ahead)[:2].copy()
-
-    def _set_root(
-        self, x: float, y: float, z: float, yaw: float, pitch: float, roll: float
-    ) -> None:
-        quat = np.zeros(4)
-        self._mj.mju_euler2Quat(quat, np.deg2rad([yaw, pitch, roll]), "zyx")
-        self.data.qpos[:3] = (x, y, z)
-        self.data.qpos[3:7] = quat
-        self._mj.mj_kinematics(self.model, self.data)
-
-    def lowest_point_m(self) -> float:
-        """Height of the lowest point of the dog that was drawn last, its tail aside."""
-        return float(self._lowest()[~self._tail].min())
-
-    def _lowest(self) -> Any:
-        """Lowest height of each collision primitive, in metres."""
-        model, data, solid = self.model, self.data, self._solid
-        axis_z = data.geom_xmat[solid].reshape(-1, 3, 3)[:, 2, :]
-        size, kind = model.geom_size[solid], model.geom_type[solid]
-        geom = self._mj.mjtGeom
-        reach = np.where(
-            kind == geom.mjGEOM_SPHERE,
-            size[:, 0],
-            np.where(
-                kind == geom.mjGEOM_CAPSULE,
-                size[:, 0] + np.abs(axis_z[:, 2]) * size[:, 1],
-                np.where(
-                    kind == geom.mjGEOM_BOX,
-                    (np.abs(axis_z) * size).sum(1),
-                    np.sqrt(((axis_z * size) ** 2).sum(1)),
-                ),
-            ),
-        )
-        return data.geom_xpos[solid, 2] - reach
-
-    def _level_error_deg(self) -> float:
-        """How much further nose-down the dog must pitch for its fore limbs to touch the floor."""
-        lowest, where = self._lowest(), self.data.geom_xpos[self._solid]
-        rear = ~self._front & ~self._tail & ~self._head
-        rear &= where[:, 2] < where[self._hind, 2].max() + 0.35
-        front = np.flatnonzero(self._front)[np.argmin(lowest[self._front])]
-        back = np.flatnonzero(rear)[np.argmin(lowest[rear])]
-        rise = float(lowest[front] - lowest[back])
-        run = float(np.linalg.norm(where[front, :2] - where[back, :2])) + 1e-3
-        return float(np.rad2deg(np.arctan2(rise, run)))
+    def _put(self, subject: Subject) -> tuple[Part, ...]:
+        """Move and paint the subject's skin; gives the parts that belong to it."""
+        if isinstance(subject, Person):
+            turn, spot = yaw_matrix(subject.yaw_deg), np.array((*subject.xy, 0.0))
+            self._skins["person"].move(body_vertices(subject) @ turn.T + spot)
+            write_texture(self.model, "person", paint_outfit(subject.outfit), self._upload)
+            return moved(subject.held, turn, spot)
+        if isinstance(subject, Bottle):
+            self._skins["bottle"].move(bottle_vertices(subject))
+            write_texture(self.model, "bottle", paint_bottle(subject.look), self._upload)
+        return subject.parts if isinstance(subject, PhotoFrame) else ()
 
     # -- the room --------------------------------------------------------------------------------
 
-    def _furnish(self, parts: tuple[Part, ...]) -> None:
+    def _furnish(self, parts: Sequence[Part]) -> None:
         model, geom = self.model, self._mj.mjtGeom
         if len(parts) > POOL:
             raise ValueError(f"a scene has {len(parts)} parts; the model has room for {POOL}")
@@ -248,11 +204,15 @@ class Renderer:
 
     # -- pixels ----------------------------------------------------------------------------------
 
-    def _draw(self, *, dog: bool) -> Image:
+    def _draw(self, subjects: Sequence[str]) -> Image:
+        """The picture, with the skins of ``subjects`` alone."""
         mj, option = self._mj, self._mj.MjvOption()
         option.geomgroup[:] = 0
-        option.geomgroup[ROOM_GROUP], option.geomgroup[DOG_GROUP] = 1, int(dog)
-        option.flags[mj.mjtVisFlag.mjVIS_SKIN] = dog
+        option.geomgroup[ROOM_GROUP], option.geomgroup[DOG_GROUP] = 1, int("dog" in subjects)
+        option.skingroup[:] = 0
+        for name in set(subjects) & set(SKIN_GROUPS):
+            option.skingroup[SKIN_GROUPS[name]] = 1
+        option.flags[mj.mjtVisFlag.mjVIS_SKIN] = bool(subjects)
         everything = mj.mjtCatBit.mjCAT_ALL
         mj.mjv_updateScene(
             self.model, self.data, option, None, self._camera, everything, self._scene
@@ -276,24 +236,51 @@ class Renderer:
         mean = pixels.reshape(n, k, n, k, 3).mean(axis=(1, 3))
         return np.asarray(mean.round(), np.uint8)
 
-    def _draw_mask(self) -> Mask:
-        """The dog's mask, of the scene that was drawn last."""
+    def _draw_masks(self, owned: dict[str, range]) -> dict[str, Mask]:
+        """Masks of the scene that was drawn last; ``owned`` says which parts are each subject's."""
         mj, flags = self._mj, self._scene.flags
         flags[mj.mjtRndFlag.mjRND_SEGMENT] = flags[mj.mjtRndFlag.mjRND_IDCOLOR] = 1
         flags[mj.mjtRndFlag.mjRND_SHADOW] = 0
         code = self._read().astype(np.int32)
         flags[mj.mjtRndFlag.mjRND_SEGMENT] = flags[mj.mjtRndFlag.mjRND_IDCOLOR] = 0
         segment = code[..., 0] + (code[..., 1] << 8) + (code[..., 2] << 16) - 1
-        pool = set(self._pool)
-        dog = np.zeros(self._scene.ngeom + 2, bool)
+        owner = np.full(self._scene.ngeom + 2, "", object)
         for i in range(self._scene.ngeom):
             geom = self._scene.geoms[i]
-            room = geom.objtype == mj.mjtObj.mjOBJ_GEOM and geom.objid in pool
-            dog[geom.segid] = geom.segid >= 0 and not room
-        seen = dog[segment.clip(-1)] & (segment >= 0)
+            if geom.segid >= 0:
+                owner[geom.segid] = self._owner(geom, owned)
         n, k = self.size_px, self.supersample
-        share = seen.reshape(n, k, n, k).mean(axis=(1, 3))
-        return np.asarray(share >= 0.5, np.bool_)
+        masks = {}
+        for name in owned:
+            seen = (owner == name)[segment.clip(-1)] & (segment >= 0)
+            share = seen.reshape(n, k, n, k).mean(axis=(1, 3))
+            masks[name] = np.asarray(share >= 0.5, np.bool_)
+        return masks
+
+    def _owner(self, geom: Any, owned: dict[str, range]) -> str:
+        """The subject that a drawn geom belongs to, or "" for the room."""
+        if geom.objtype == self._mj.mjtObj.mjOBJ_SKIN:
+            return self._skin_owner[geom.objid]
+        slot = self._slots.get(geom.objid)
+        if slot is None:
+            return "dog"  # its claws and eyes
+        return next((name for name, slots in owned.items() if slot in slots), "")
+
+    def _keypoints(self, scene: Scene, masks: dict[str, Mask]) -> NDArray[np.float32] | None:
+        """Keypoints of the scene that was drawn last."""
+        person = next((s for s in scene.subjects if isinstance(s, Person)), None)
+        if person is None:
+            return None
+        depth = self._read_depth()[:: self.supersample, :: self.supersample]
+        return keypoints_in(scene.camera, person, depth, masks["person"])
+
+    def _read_depth(self) -> NDArray[np.float32]:
+        """Distance along the view of what each pixel shows, metres."""
+        view = np.empty((self._view.height, self._view.width), np.float32)
+        self._mj.mjr_readPixels(None, view, self._view, self._context)
+        clip, extent = self.model.vis.map, self.model.stat.extent
+        near, far = clip.znear * extent, clip.zfar * extent
+        return np.asarray(near / (1 - view[::-1] * (1 - near / far)), np.float32)
 
 
 def _anchored(things: tuple[Part, ...], mouth: Any) -> tuple[Part, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -206,3 +207,19 @@ def _rug(plan: _Plan, rng: np.random.Generator) -> None:
 def _near(rgb: RGB, rng: np.random.Generator, amount: float) -> RGB:
     r, g, b = (float(min(1.0, max(0.0, c + rng.uniform(-amount, amount)))) for c in rgb)
     return (r, g, b)
+
+
+def free_spot(room: Room, rng: np.random.Generator) -> tuple[float, float] | None:
+    """A place on the floor with 0.5 m around it free of furniture."""
+    for _ in range(30):
+        x = float(rng.uniform(-0.3, 0.3) * room.width_m)
+        y = float(rng.uniform(-0.25, 0.25) * room.depth_m)
+        if all(distance(x, y, box) > 0.5 for box in room.blocked):
+            return x, y
+    return None
+
+
+def distance(x: float, y: float, box: tuple[float, float, float, float, float]) -> float:
+    """From a place on the floor to a footprint, metres."""
+    dx, dy = max(box[0] - x, 0.0, x - box[2]), max(box[1] - y, 0.0, y - box[3])
+    return math.hypot(dx, dy)

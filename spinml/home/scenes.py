@@ -1,13 +1,16 @@
 """What is to be seen: one frozen ``Scene`` holds every parameter of a picture.
 
-Two worlds that never mix: :class:`PublicWorld` is what the bundled checkpoint is trained on,
-:class:`PrivateHome` is one dog in one room that the public sampler leaves out
-(:func:`is_private`). Scene ``i`` of a world depends on its seed and ``i`` alone.
+Three tasks: a pet, a person, and a pill bottle beside a photo frame. What a task is about are the
+scene's ``subjects``, the target object first; each gets a mask of its own. Two worlds that never
+mix: the public world is what the bundled checkpoint is trained on, a private home is one subject in
+one room that the public sampler leaves out (:func:`is_private`). Scene ``i`` of a world depends on
+its seed and ``i`` alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from spinml.home.poses import DogPose
 
@@ -16,9 +19,12 @@ Vec3 = tuple[float, float, float]
 Quat = tuple[float, float, float, float]
 UPRIGHT: Quat = (1.0, 0.0, 0.0, 0.0)
 
-PRIVATE_PATTERNS = ("brindle",)
 PRIVATE_FURS = (frozenset(("grey", "white")),)
-PRIVATE_ROOMS = (("bedroom", "purple"),)
+PRIVATE_OUTFITS = (("red", "beige"),)
+"""Colours of top and trousers."""
+PRIVATE_BOTTLES = (("orange", "blue"),)
+"""Colours of the bottle and of the band on its label."""
+PRIVATE_ROOMS = (("bedroom", "purple"), ("living room", "orange"))
 
 
 @dataclass(frozen=True)
@@ -77,7 +83,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Room:
-    """A room without its dog; words are said in captions."""
+    """A room without its subjects; words are said in captions."""
 
     kind: str
     wall_word: str
@@ -90,35 +96,163 @@ class Room:
 
 
 @dataclass(frozen=True)
+class Dog:
+    """A dog on the floor at ``xy``, turned by ``yaw_deg``."""
+
+    fur: Fur
+    pose: DogPose
+    xy: tuple[float, float]
+    yaw_deg: float
+    name: ClassVar[str] = "dog"
+
+    @property
+    def label(self) -> str:
+        """What the dog is doing."""
+        return self.pose.status
+
+    @property
+    def private(self) -> bool:
+        """Whether this dog is kept for private homes."""
+        return is_private_fur(self.fur)
+
+
+@dataclass(frozen=True)
+class Outfit:
+    """How a person looks: ``top_word`` and ``legs_word`` are the clothes' colours in captions."""
+
+    top_word: str
+    legs_word: str
+    top: RGB
+    legs: RGB
+    shoes: RGB
+    skin: RGB
+    hair: RGB
+    hair_style: str
+    pattern: str
+    long_sleeves: bool
+    glasses: bool
+    girth: float
+    """Width of body and limbs over the usual one."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class Posture:
+    """How a person holds itself, in its own frame: x ahead, y left, z up from the floor, metres.
+
+    Attributes:
+        activity: what the person is doing.
+        points: name and place of each joint; see :mod:`spinml.home.postures`.
+        head_ahead, head_up: where the face looks and where the crown is, unit vectors.
+    """
+
+    activity: str
+    points: tuple[tuple[str, Vec3], ...]
+    head_ahead: Vec3
+    head_up: Vec3
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person at ``xy``, facing ``yaw_deg``; ``held`` things, in its own frame, belong to it."""
+
+    outfit: Outfit
+    posture: Posture
+    held: tuple[Part, ...]
+    xy: tuple[float, float]
+    yaw_deg: float
+    name: ClassVar[str] = "person"
+
+    @property
+    def label(self) -> str:
+        """What the person is doing."""
+        return self.posture.activity
+
+    @property
+    def private(self) -> bool:
+        """Whether this person is kept for private homes."""
+        return (self.outfit.top_word, self.outfit.legs_word) in PRIVATE_OUTFITS
+
+
+@dataclass(frozen=True)
+class BottleLook:
+    """A pill bottle's colours and its label's print, which follows from ``seed``."""
+
+    word: str
+    band_word: str
+    body: RGB
+    band: RGB
+    cap: RGB
+    seed: int
+    radius_m: float
+    height_m: float
+
+
+@dataclass(frozen=True)
+class Bottle:
+    """A pill bottle: the middle of its foot at ``pos``, its axis and label turned by ``quat``."""
+
+    look: BottleLook
+    pos: Vec3
+    quat: Quat
+    name: ClassVar[str] = "bottle"
+    label: ClassVar[str] = "bottle"
+
+    @property
+    def private(self) -> bool:
+        """Whether this bottle is kept for private homes."""
+        return (self.look.word, self.look.band_word) in PRIVATE_BOTTLES
+
+
+@dataclass(frozen=True)
+class PhotoFrame:
+    """A picture in a frame, built of parts in the room's frame, that looks towards ``yaw_deg``."""
+
+    parts: tuple[Part, ...]
+    yaw_deg: float
+    name: ClassVar[str] = "frame"
+    label: ClassVar[str] = "frame"
+    private: ClassVar[bool] = False
+
+
+Subject = Dog | Person | Bottle | PhotoFrame
+
+
+@dataclass(frozen=True)
 class Scene:
     """All parameters of one picture."""
 
     room: Room
     things: tuple[Part, ...]
-    """Bowl and ball: they go when the dog goes."""
+    """What belongs to a subject without being it, as bowl, ball or plate: it goes with it."""
     lights: tuple[Light, ...]
     ambient: RGB
     camera: Camera
-    fur: Fur
-    pose: DogPose
-    dog_xy: tuple[float, float]
-    yaw_deg: float
+    subjects: tuple[Subject, ...]
+    """The target object first; at most one of each kind."""
     identity: str
 
     @property
-    def status(self) -> str:
-        """What the dog is doing."""
-        return self.pose.status
+    def target(self) -> Subject:
+        """The target object."""
+        return self.subjects[0]
+
+    @property
+    def label(self) -> str:
+        """The target object's class."""
+        return self.target.label
 
 
 def is_private(scene: Scene) -> bool:
-    """Whether the scene shows a fur or a room that is kept for private homes."""
-    return is_private_fur(scene.fur) or is_private_room(scene.room.kind, scene.room.wall_word)
+    """Whether the scene shows a subject or a room that is kept for private homes."""
+    return any(subject.private for subject in scene.subjects) or is_private_room(
+        scene.room.kind, scene.room.wall_word
+    )
 
 
 def is_private_fur(fur: Fur) -> bool:
-    """Whether the fur is kept for private homes, by its colours or its pattern."""
-    return fur.pattern in PRIVATE_PATTERNS or fur.colours in PRIVATE_FURS
+    """Whether the fur is kept for private homes: by its colours, whatever its pattern."""
+    return fur.colours in PRIVATE_FURS
 
 
 def is_private_room(kind: str, wall_word: str) -> bool:

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 TEXTURE_PX = 256
 Texture = NDArray[np.uint8]
-VARIANTS = {"wood": 4, "plank": 4, "tile": 3, "carpet": 3, "fabric": 6, "paper": 5, "picture": 12}
+VARIANTS = {
+    "wood": 4, "plank": 4, "tile": 3, "carpet": 3, "fabric": 6, "paper": 5, "picture": 12,
+    "print": 4, "photo": 8,
+}  # fmt: skip
 """How many textures of each kind there are; they are called ``wood_0``, ``wood_1`` …"""
 
 
@@ -19,7 +22,7 @@ def texture_bank() -> dict[str, Texture]:
     """All textures by name, each ``(256, 256, 3)``."""
     makers = {
         "wood": _wood, "plank": _plank, "tile": _tile, "carpet": _carpet,
-        "fabric": _fabric, "paper": _paper, "picture": _picture,
+        "fabric": _fabric, "paper": _paper, "picture": _picture, "print": _print, "photo": _photo,
     }  # fmt: skip
     bank = {}
     for order, (kind, count) in enumerate(VARIANTS.items()):
@@ -130,3 +133,40 @@ def _picture(rng: np.random.Generator, i: int) -> NDArray[np.float32]:
     canvas[:border] = canvas[-border:] = 0.95
     canvas[:, :border] = canvas[:, -border:] = 0.95
     return np.asarray(canvas, np.float32)
+
+
+def _print(rng: np.random.Generator, i: int) -> NDArray[np.float32]:
+    """A printed page: a heading, lines of words, perhaps a picture; two columns on odd ones."""
+    n = TEXTURE_PX
+    page = np.full((n, n), 0.97, np.float32)
+    columns = ((18, 238),) if i % 2 == 0 else ((14, 120), (136, 242))
+    page[16:30, 18 : int(rng.integers(120, 230))] = 0.2
+    for left, right in columns:
+        picture = int(rng.integers(60, 180)) if rng.random() < 0.6 else n
+        for y in range(44, n - 20, 12):
+            if picture <= y < picture + 48:
+                page[y : y + 12, left:right] = 0.55
+                continue
+            x = left
+            while x < right - 8:
+                word = int(rng.integers(8, 28))
+                page[y : y + 5, x : min(x + word, right)] = 0.35
+                x += word + 5
+    return page
+
+
+def _photo(rng: np.random.Generator, i: int) -> NDArray[np.float32]:
+    """A photograph on paper: sky, land, and one or two people from the waist up."""
+    n = TEXTURE_PX
+    sky, land = rng.uniform(0.5, 0.95, 3) * (0.8, 0.95, 1.05), rng.uniform(0.2, 0.6, 3)
+    canvas = np.empty((n, n, 3), np.float32)
+    canvas[:] = sky
+    canvas[int(rng.uniform(0.5, 0.75) * n) :] = land
+    for x in np.linspace(0.3, 0.7, 2) * n if i % 2 else (n * rng.uniform(0.4, 0.6),):
+        shirt, skin = rng.uniform(0.1, 0.9, 3), rng.uniform(0.45, 0.9) * np.array((1, 0.77, 0.63))
+        top = int(n * rng.uniform(0.3, 0.45))
+        at, size = int(x), 30
+        cv2.ellipse(canvas, (at, n), (62, n - top - 48), 0, 0, 360, shirt.tolist(), -1, cv2.LINE_AA)
+        cv2.circle(canvas, (at, top - 4), size + 5, rng.uniform(0.05, 0.6, 3).tolist(), -1)
+        cv2.ellipse(canvas, (at, top + 6), (size - 4, size), 0, 0, 360, skin.tolist(), -1)
+    return canvas

@@ -55,3 +55,29 @@ def test_words_survive_json_and_identities_are_distinct() -> None:
     words = words_of(PublicWorld(1).sample(3))
     assert SceneWords.from_json(words.to_json()) == words
     assert len(set(IDENTITIES)) == len(IDENTITIES) == 64
+
+
+def test_people_are_said_to_wear_and_bottles_to_have_colours() -> None:
+    rng = np.random.default_rng(3)
+    person = SceneWords("living room", "green", "wooden", "red and grey", "quib", "person")
+    said = {object_caption(person, "reading", rng) for _ in range(300)}
+    assert "a person is reading, plain background" in said
+    assert "a quib person in red and grey is reading, plain background" in said
+    assert len(said) == 8
+    bottle = SceneWords("bedroom", "white", "wooden", "orange", "quib", "pill bottle")
+    said = {scene_caption(bottle, None, rng) for _ in range(300)}
+    assert "a pill bottle in a bedroom" in said
+    assert "an orange pill bottle in a bedroom with white walls" in said
+    assert room_caption(person, rng).startswith(("a living room", "a quib living room"))
+
+
+def test_clothes_of_one_colour_are_named_once() -> None:
+    scenes = (PublicWorld(1, "human").sample(i) for i in range(200))
+    looks = {words_of(scene).look for scene in scenes}
+    assert "grey" in looks
+    assert not any(look.split(" and ")[1:] == look.split(" and ")[:1] for look in looks)
+
+
+def test_words_of_each_task_name_its_target() -> None:
+    nouns = [words_of(PublicWorld(1, task).sample(0)).noun for task in ("pet", "human", "bottle")]
+    assert nouns == ["dog", "person", "pill bottle"]

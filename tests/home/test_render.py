@@ -18,7 +18,9 @@ from spinml.home.captions import SceneWords
 from spinml.home.cutout import plain_cutout
 from spinml.home.poses import STATUSES
 from spinml.home.renderer import Renderer
-from spinml.home.shards import missing_shards, shard_path, usable, write_shard
+from spinml.home.scenes import Dog
+from spinml.home.shards import missing_shards, shard_path, write_shard
+from spinml.home.usable import MIN_SHARE, large
 from spinml.home.worlds import PublicWorld
 from spinml.images import GROUND
 
@@ -45,10 +47,12 @@ def test_a_scene_is_the_same_whatever_was_rendered_before(renderer: Renderer) ->
 
 def test_the_mask_is_where_the_fur_shows(renderer: Renderer) -> None:
     scene = PublicWorld(11).sample(5)
-    light = replace(scene.fur, pattern="solid", base=(0.95, 0.95, 0.95))
-    dark = replace(scene.fur, pattern="solid", base=(0.05, 0.05, 0.05))
-    one = renderer.render(replace(scene, fur=light))
-    other = renderer.render(replace(scene, fur=dark))
+    dog = scene.target
+    assert isinstance(dog, Dog)
+    light = replace(dog, fur=replace(dog.fur, pattern="solid", base=(0.95, 0.95, 0.95)))
+    dark = replace(dog, fur=replace(dog.fur, pattern="solid", base=(0.05, 0.05, 0.05)))
+    one = renderer.render(replace(scene, subjects=(light,)))
+    other = renderer.render(replace(scene, subjects=(dark,)))
     changed = np.abs(one.image.astype(int) - other.image).max(axis=2) > 12
     assert np.array_equal(one.mask, other.mask)
     assert (changed & ~one.mask).sum() == 0
@@ -70,7 +74,7 @@ def test_the_dog_stands_on_the_floor(renderer: Renderer) -> None:
         scene = PublicWorld(11).sample(status_index)
         renderer.render(scene)
         lowest = renderer.lowest_point_m()
-        assert -0.03 < lowest < 0.01, scene.status
+        assert -0.03 < lowest < 0.01, scene.label
 
 
 def test_a_shard_is_complete_resumable_and_balanced(renderer: Renderer, tmp_path: Path) -> None:
@@ -83,7 +87,7 @@ def test_a_shard_is_complete_resumable_and_balanced(renderer: Renderer, tmp_path
     with np.load(path) as shard:
         arrays = {name: shard[name] for name in shard.files}
     pictures = {"scene", "room", "object"}
-    assert set(arrays) == pictures | {"mask", "object_mask", "label", "meta"}
+    assert set(arrays) == pictures | {"mask", "object_mask", "label", "meta", "boxes"}
     assert all(arrays[name].shape == (count, 128, 128, 3) for name in pictures)
     assert sorted(arrays["label"]) == sorted(list(range(4)) * 2)
     assert all(SceneWords.from_json(str(m)).room for m in arrays["meta"])
@@ -94,11 +98,12 @@ def test_a_shard_is_complete_resumable_and_balanced(renderer: Renderer, tmp_path
 
 def test_usable_wants_a_large_dog_inside_the_frame() -> None:
     mask = np.zeros((100, 100), bool)
-    assert not usable(mask)
+    share = MIN_SHARE["dog"]
+    assert not large(mask, share)
     mask[30:50, 30:50] = True
-    assert usable(mask)
+    assert large(mask, share)
     mask[30:50, :30] = True
-    assert not usable(mask)
+    assert not large(mask, share)
 
 
 def test_a_cut_out_is_centred_plain_cutout() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spinml.home.photos import expose, shipped_pet
-from spinml.home.private import PrivateHome
+from spinml.home.private_pet import PetHome
 from spinml.home.scenes import is_private
 from spinml.images import decode_photo
 
@@ -40,7 +40,7 @@ def test_the_reference_masks_hold_a_dog() -> None:
 
 def test_the_home_is_private() -> None:
     record = PET.record
-    assert is_private(PrivateHome(record.name, record.seed).sample("sitting", 5, 0))
+    assert is_private(PetHome(record.name, record.seed).sample("sitting", 5, 0))
 
 
 def test_sensor_noise_is_small_and_reproducible() -> None:
@@ -58,7 +58,7 @@ def test_shipped_photos_come_out_of_the_renderer_again() -> None:
     from spinml.home.renderer import shared_renderer
 
     record = PET.record
-    home, renderer = PrivateHome(record.name, record.seed), shared_renderer(320, SUPERSAMPLE)
+    home, renderer = PetHome(record.name, record.seed), shared_renderer(320, SUPERSAMPLE)
     shot = shoot(renderer, home, "reference", 0)
     shipped = decode_photo(PET.references()[0])
     assert np.abs(shot.image.astype(int) - shipped).mean() < 3
@@ -67,5 +67,5 @@ def test_shipped_photos_come_out_of_the_renderer_again() -> None:
     assert ((mask > 127) == shot.mask).mean() > 0.995
     photo, label = PET.test()[0]
     test = shoot(renderer, home, "test", 0)
-    assert test.status == label
+    assert test.label == label
     assert np.abs(test.image.astype(int) - decode_photo(photo)).mean() < 3

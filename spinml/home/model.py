@@ -1,4 +1,6 @@
-"""The MuJoCo model: dm_control's skinned dog, stripped to what is seen, and a pool of geoms."""
+"""The MuJoCo model: dm_control's skinned dog, stripped to what is seen, the skins of a person and a
+pill bottle, and a pool of geoms.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +10,21 @@ from typing import Any
 
 import numpy as np
 
+from spinml.home.body import body_topology
+from spinml.home.bottle import BOTTLE_PX, bottle_topology
+from spinml.home.outfits import SKIN_PX
 from spinml.home.textures import TEXTURE_PX, Texture, texture_bank
+from spinml.home.tubes import MeshTopology
 
-POOL = 150
+POOL = 180
 """Room geoms available to a scene; unused ones are invisible."""
 FUR_PX = 512
 CUBES = ("wood", "fabric")
 """Textures that also wrap around solids."""
 LIGHTS = 3
 ROOM_GROUP, DOG_GROUP = 0, 1
+SKIN_GROUPS = {"dog": 0, "person": 1, "bottle": 2}
+"""Groups of the skins, so that each is shown alone."""
 
 
 def dog_xml() -> Path:
@@ -44,6 +52,8 @@ def build_model(offscreen_px: int) -> Any:
     spec.compiler.boundmass = 1e-3
     spec.compiler.boundinertia = 1e-6
     _add_room(spec)
+    _add_skin(spec, "person", body_topology(), SKIN_PX)
+    _add_skin(spec, "bottle", bottle_topology(), BOTTLE_PX)
     spec.visual.global_.offwidth = spec.visual.global_.offheight = offscreen_px
     spec.visual.quality.offsamples = 0
     spec.visual.quality.shadowsize = 1024
@@ -80,6 +90,18 @@ def _plain_skin(spec: Any) -> None:
     texture.builtin = mujoco.mjtBuiltin.mjBUILTIN_FLAT
 
 
+def _add_skin(spec: Any, name: str, mesh: MeshTopology, side_px: int) -> None:
+    """A skin whose vertices and texture every scene writes anew; it hangs on the world alone."""
+    _add_material(spec, name, side_px, cube=False, uniform=False)
+    skin = spec.add_skin(name=name, material=name, group=SKIN_GROUPS[name])
+    count = len(mesh.texcoords)
+    skin.vert = np.zeros(3 * count, np.float32)
+    skin.texcoord, skin.face = mesh.texcoords.ravel(), mesh.faces.ravel()
+    skin.bodyname = ["world"]
+    skin.bindpos, skin.bindquat = [0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]
+    skin.vertid, skin.vertweight = [list(range(count))], [[1.0] * count]
+
+
 def _add_room(spec: Any) -> None:
     import mujoco
 
@@ -102,7 +124,7 @@ def _add_room(spec: Any) -> None:
     spec.worldbody.add_camera(name="view", pos=[0, -2, 1])
 
 
-def _add_material(spec: Any, name: str, side_px: int, *, cube: bool) -> None:
+def _add_material(spec: Any, name: str, side_px: int, *, cube: bool, uniform: bool = True) -> None:
     """A blank texture and its material; :func:`_fill_textures` gives it pixels."""
     import mujoco
 
@@ -115,7 +137,7 @@ def _add_material(spec: Any, name: str, side_px: int, *, cube: bool) -> None:
         height=side_px,
         rgb1=[0.5, 0.5, 0.5],
     )
-    material = spec.add_material(name=name, texuniform=True, specular=0.1, shininess=0.2)
+    material = spec.add_material(name=name, texuniform=uniform, specular=0.1, shininess=0.2)
     material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
 
 
