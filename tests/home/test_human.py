@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,13 +27,6 @@ from spinml.home.worlds import PublicWorld
 from spinml.images import bounding_box
 
 WORLD = PublicWorld(7, "human")
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Iterator[Renderer]:
-    made = Renderer(128)
-    yield made
-    made.close()
 
 
 def person_of(scene: Scene) -> Person:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +22,6 @@ from spinml.home.shards import missing_shards, shard_path, write_shard
 from spinml.home.usable import MIN_SHARE, large
 from spinml.home.worlds import PublicWorld
 from spinml.images import GROUND
-
-
-@pytest.fixture(scope="module")
-def renderer() -> Iterator[Renderer]:
-    made = Renderer(128)
-    yield made
-    made.close()
 
 
 def test_a_scene_is_the_same_whatever_was_rendered_before(renderer: Renderer) -> None:
