@@ -1,4 +1,4 @@
-"""Stage `controlnet`: objects on plain ground after canny edges."""
+"""Stages `controlnet_<feature>`: objects on plain ground after a map of an L1 feature."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, UNet2D
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spinml.errors import FeatureMissingError
 from spinml.home.pretrain.captions_bank import caption_tokens
 from spinml.home.pretrain.diffusion import Conditioning, random_loss, sample, sampler
 from spinml.home.pretrain.judge import judge_labels, load_judge
 from spinml.home.pretrain.latents import load_latents
 from spinml.home.pretrain.loop import Figures, LoopSettings, train
-from spinml.home.pretrain.renders import Pixels, draw, save_grid
+from spinml.home.pretrain.renders import CLASSES, Pixels, Renders, accuracy_by_noun, draw, save_grid
 from spinml.home.pretrain.unet import with_diffusion_betas
 from spinml.home.pretrain.workspace import Workspace
-
-LOW, HIGH = 100, 200
+from spinml.images import bounding_box
+from spinml.privacy.extractor import SegmentInput
+from spinml.privacy.features import get_feature
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,55 @@ class ControlNetSettings:
     batch: int = 32
     rate: float = 5e-4
     variants: int = 6
+    map_sizes: tuple[int, ...] = (128, 256)
+    shown: int = 64
 
 
-def canny(image: Pixels, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """White edges of the object inside its mask on black, shape ``(h, w, 3)``."""
-    edges = cv2.Canny(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), LOW, HIGH)
-    edges[cv2.dilate(mask, np.ones((3, 3), np.uint8)) < 128] = 0
-    return np.repeat(edges[..., None], 3, axis=2)
+def feature_map(feature: str, renders: Renders, row: int, size_px: int) -> Pixels:
+    """The map that a device makes of an object, as expanding takes it, ``(128, 128, 3)``.
+
+    Args:
+        size_px: side of the map on the device; it is scaled to the objects' size afterwards.
+    """
+    side = renders.object.shape[1]
+    shape, factor = (size_px, size_px), size_px / side
+    mask = cv2.resize(renders.object_mask[row], shape, interpolation=cv2.INTER_LINEAR) > 127
+    pixels = cv2.resize(renders.object[row], shape, interpolation=cv2.INTER_LINEAR)
+    keypoints = renders.keypoints[row] * np.array([factor, factor, 1], np.float32)
+    keypoints[:, 2] = keypoints[:, 2] > 0
+    segment = SegmentInput(
+        "target",
+        np.where(mask[..., None], pixels, 0).astype(np.uint8),
+        mask,
+        np.zeros(shape, bool),
+        box=bounding_box(mask),
+        keypoints=keypoints,
+    )
+    drawn = get_feature(feature).extract(segment)
+    drawn = cv2.resize(drawn, (side, side), interpolation=cv2.INTER_AREA)
+    planes = drawn if drawn.ndim == 3 else np.repeat(drawn[..., None], 3, axis=2)
+    return np.asarray(planes, np.uint8)
+
+
+def feature_maps(
+    feature: str, renders: Renders, sizes: tuple[int, ...]
+) -> tuple[NDArray[np.int64], Pixels]:
+    """Rows of the objects that have the feature ``(n,)``, and their maps ``(n, 128, 128, 3)``.
+
+    Each is made at one of the `sizes`. A pose is a person's; a plain object may have no edge.
+    """
+    rows, maps = [], []
+    for row in range(len(renders)):
+        if feature == "pose" and not renders.keypoints[row].any():
+            continue
+        try:
+            maps.append(feature_map(feature, renders, row, sizes[row % len(sizes)]))
+        except FeatureMissingError:
+            continue
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"no object in the renders has the feature {feature!r}")
+    return np.array(rows), np.stack(maps)
 
 
 class ControlNetTask:
@@ -52,23 +96,26 @@ class ControlNetTask:
         frozen: Conditioning,
         data: Workspace,
         settings: ControlNetSettings,
+        feature: str,
     ) -> None:
+        self.feature = feature
         self.modules: dict[str, nn.Module] = {"controlnet": control}
         self.control, self.unet, self.frozen = control, unet, frozen
         self.data, self.settings = data, settings
         self.latents = load_latents(data, "object")
         self.tokens = caption_tokens(frozen.tokenizer, data.train, "object", settings.variants)
         self.judge = load_judge(data)
+        self.train_rows, self.train_maps = feature_maps(feature, data.train, settings.map_sizes)
+        self.test_rows, self.test_maps = feature_maps(feature, data.test, settings.map_sizes)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         return [{"params": list(self.control.parameters()), "lr": self.settings.rate}]
 
     def loss(self, generator: torch.Generator, progress: float) -> Tensor:
-        chosen = draw(len(self.latents), self.settings.batch, generator)
+        picked = draw(len(self.train_rows), self.settings.batch, generator)
         variant = draw(self.settings.variants, self.settings.batch, generator)
-        renders, device = self.data.train, self.data.device
-        edges = np.stack([canny(renders.object[i], renders.object_mask[i]) for i in chosen])
-        picture = edges_to_tensor(edges).to(device)
+        chosen, device = self.train_rows[picked], self.data.device
+        picture = maps_to_tensor(self.train_maps[picked]).to(device)
         tokens = self.frozen.drop(self.tokens[chosen, variant], generator)
 
         def predict(noisy: Tensor, times: Tensor, words: Tensor) -> Tensor:
@@ -95,21 +142,20 @@ class ControlNetTask:
         return result
 
     def report(self, logs: Path) -> Figures:
-        test = self.data.test.slice(0, 32)
-        pairs = zip(test.object, test.object_mask, strict=True)
-        edges = np.stack([canny(image, mask) for image, mask in pairs])
-        made = self._draw(edges, ["a dog, plain background"] * len(edges))
-        rows = np.concatenate([test.object[:8], edges[:8], made[:8]])
-        save_grid(logs / "controlnet.png", rows, columns=min(8, len(test)))
-        guesses = judge_labels(self.judge, made)
+        count = self.settings.shown
+        maps, test = self.test_maps[:count], self.data.test.rows(self.test_rows[:count])
+        made = self._draw(maps, [f"{_nouns(label)}, plain background" for label in test.label])
+        rows = np.concatenate([test.object[:8], maps[:8], made[:8]])
+        save_grid(logs / f"controlnet_{self.feature}.png", rows, columns=min(8, len(test)))
         overlap = [_overlap(m, mask) for m, mask in zip(made, test.object_mask, strict=True)]
+        on_renders = judge_labels(self.judge, test.object)
         return {
-            "label_accuracy_without_words": float((guesses == test.label).mean()),
-            "judge_on_renders": float((judge_labels(self.judge, test.object) == test.label).mean()),
+            **accuracy_by_noun(judge_labels(self.judge, made), test.label, "label_without_words"),
+            "judge_on_renders": float((on_renders == test.label).mean()),
             "silhouette_iou": float(np.mean(overlap)),
         }
 
-    def _draw(self, edges: NDArray[np.uint8], prompts: list[str]) -> Pixels:
+    def _draw(self, maps: Pixels, prompts: list[str]) -> Pixels:
         frozen = self.frozen
         pipe = StableDiffusionControlNetPipeline(
             vae=frozen.vae,
@@ -123,12 +169,17 @@ class ControlNetTask:
             requires_safety_checker=False,
         )
         pipe.set_progress_bar_config(disable=True)
-        return sample(pipe, prompts, image=list(edges_to_tensor(edges)))
+        return sample(pipe, prompts, image=list(maps_to_tensor(maps)))
 
 
-def edges_to_tensor(edges: NDArray[np.uint8]) -> Tensor:
-    """Edge images ``(b, h, w, 3)`` to ``(b, 3, h, w)`` in [0, 1]."""
-    return torch.from_numpy(edges).permute(0, 3, 1, 2).float() / 255
+def _nouns(label: int) -> str:
+    """``a dog``: the class without its status."""
+    return f"a {CLASSES[label].noun}"
+
+
+def maps_to_tensor(maps: Pixels) -> Tensor:
+    """Maps ``(b, h, w, 3)`` to ``(b, 3, h, w)`` in [0, 1]."""
+    return torch.from_numpy(maps).permute(0, 3, 1, 2).float() / 255
 
 
 def _overlap(made: Pixels, mask: NDArray[np.uint8]) -> float:
@@ -138,18 +189,26 @@ def _overlap(made: Pixels, mask: NDArray[np.uint8]) -> float:
     return float((away & wanted).sum() / max(1, (away | wanted).sum()))
 
 
-def run(data: Workspace, loop: LoopSettings, settings: ControlNetSettings | None = None) -> Figures:
-    """Train and save the ControlNet."""
-    settings = settings or ControlNetSettings()
+def run(
+    data: Workspace,
+    loop: LoopSettings,
+    settings: ControlNetSettings | None = None,
+    *,
+    feature: str = "canny",
+) -> Figures:
+    """Train and save the ControlNet of a feature, from an unpacked checkpoint's if there is one."""
+    settings, stage = settings or ControlNetSettings(), f"controlnet_{feature}"
     torch.manual_seed(loop.seed)
     unet = UNet2DConditionModel.from_pretrained(data.model("unet"))
     unet = unet.requires_grad_(False).to(data.device).eval()
-    control = ControlNetModel.from_unet(
-        unet, conditioning_embedding_out_channels=settings.embedding
-    ).to(data.device)
-    control.requires_grad_(True)
-    task = ControlNetTask(control, unet, Conditioning.load(data), data, settings)
-    loop = with_diffusion_betas(loop)
-    figures = train("controlnet", task, loop, data.folder("controlnet"), data.logs)
-    control.save_pretrained(data.folder("controlnet") / "model")
+    if start := data.start(stage):
+        control = ControlNetModel.from_pretrained(start)
+    else:
+        control = ControlNetModel.from_unet(
+            unet, conditioning_embedding_out_channels=settings.embedding
+        )
+    control = control.to(data.device).requires_grad_(True)
+    task = ControlNetTask(control, unet, Conditioning.load(data), data, settings, feature)
+    figures = train(stage, task, with_diffusion_betas(loop), data.folder(stage), data.logs)
+    control.save_pretrained(data.folder(stage) / "model")
     return figures

@@ -34,15 +34,17 @@ from spinml.home.pretrain.unet import with_diffusion_betas
 from spinml.home.pretrain.workspace import Workspace
 
 GREY = 127.5
+PASTED_SCALES = (0.2, 0.9)
+"""Side of a pasted cut-out over the picture's, about as generation places objects."""
 
 
 @dataclass(frozen=True)
 class InpaintSettings:
     """How many examples of each sort are prepared, and how they are trained."""
 
-    scenes: int = 2500
-    pasted: int = 2500
-    boxes: int = 1000
+    scenes: int = 3500
+    pasted: int = 4000
+    boxes: int = 1500
     batch: int = 32
     rate: float = 4e-4
     variants: int = 4
@@ -59,17 +61,29 @@ def widen(unet: UNet2DConditionModel) -> UNet2DConditionModel:
     return wide
 
 
+@torch.no_grad()
+def follow(
+    wide: UNet2DConditionModel, tuned: UNet2DConditionModel, base: UNet2DConditionModel
+) -> None:
+    """Add to an inpainting UNet what its UNet has learned since: wide + tuned - base, in place."""
+    before, after = base.state_dict(), tuned.state_dict()
+    for name, weight in wide.state_dict().items():
+        change = after[name] - before[name]
+        known = weight[:, : change.shape[1]] if name == "conv_in.weight" else weight
+        known += change
+
+
 def paste(
-    room: Pixels, dog: Pixels, dog_mask: NDArray[np.uint8], rng: np.random.Generator
+    room: Pixels, cut: Pixels, cut_mask: NDArray[np.uint8], rng: np.random.Generator
 ) -> tuple[Pixels, NDArray[np.uint8]]:
-    """A dog cut out of its picture, scaled and put somewhere in a room: image and dog mask."""
+    """An object cut out of its picture, scaled and put somewhere in a room: image and its mask."""
     size_px = len(room)
-    scale = rng.uniform(0.5, 1.0)
-    shift = rng.uniform(-0.25, 0.25, 2) * size_px
+    scale = rng.uniform(*PASTED_SCALES)
+    shift = rng.uniform(-0.5, 0.5, 2) * (1 - scale) * size_px
     centre = (1 - scale) * size_px / 2
     matrix = np.array([[scale, 0, centre + shift[0]], [0, scale, centre + shift[1]]])
-    moved = cv2.warpAffine(dog, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR)
-    mask = cv2.warpAffine(dog_mask, matrix, (size_px, size_px), flags=cv2.INTER_NEAREST)
+    moved = cv2.warpAffine(cut, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR)
+    mask = cv2.warpAffine(cut_mask, matrix, (size_px, size_px), flags=cv2.INTER_NEAREST)
     image = np.where(mask[..., None] > 127, moved, room).astype(np.uint8)
     return image, mask
 
@@ -120,7 +134,7 @@ def prepare(data: Workspace, frozen: Conditioning, settings: InpaintSettings) ->
     rooms = caption_tokens(frozen.tokenizer, renders, "room", settings.variants, seed=3)
     scenes = caption_tokens(frozen.tokenizer, renders, "scene", settings.variants, seed=3)
     parts = [
-        _around_dogs(data, frozen, settings.scenes, rooms),
+        _around_objects(data, frozen, settings.scenes, rooms),
         _around_pasted(data, frozen, settings.pasted, rooms, rng),
         _boxes(data, frozen, settings.boxes, "room", rooms, rng),
         _boxes(data, frozen, settings.boxes, "scene", scenes, rng),
@@ -144,7 +158,7 @@ def _examples(
     return Examples(latents, to_latent_mask(repaint, latents.shape[-1]), masked, tokens)
 
 
-def _around_dogs(data: Workspace, frozen: Conditioning, count: int, tokens: Tensor) -> Examples:
+def _around_objects(data: Workspace, frozen: Conditioning, count: int, tokens: Tensor) -> Examples:
     renders = data.train
     count = min(count, len(renders))
     latents = load_latents(data, "scene")[:count]
@@ -165,11 +179,11 @@ def _around_pasted(
 def paste_many(
     renders: Renders, rooms: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[Pixels, NDArray[np.uint8]]:
-    """A random dog in each of the rooms: images ``(n, h, w, 3)`` and dog masks ``(n, h, w)``."""
+    """A random object in each of the rooms: images ``(n, h, w, 3)`` and its masks ``(n, h, w)``."""
     images, masks = [], []
     for room in rooms:
-        dog = int(rng.integers(0, len(renders)))
-        image, mask = paste(renders.room[room], renders.object[dog], renders.object_mask[dog], rng)
+        row = int(rng.integers(0, len(renders)))
+        image, mask = paste(renders.room[room], renders.object[row], renders.object_mask[row], rng)
         images.append(image)
         masks.append(mask)
     return np.stack(images), np.stack(masks)
@@ -239,7 +253,7 @@ class InpaintTask:
         return fill(self.frozen, self.unet, prompts, beside.to(device))
 
 
-_PROMPTS = ("a bedroom", "a bedroom with blue walls", "a bedroom with green walls")
+_PROMPTS = ("a bedroom", "a bedroom with blue walls", "a living room")
 
 
 @torch.no_grad()
@@ -285,13 +299,22 @@ def _kept_error(images: Pixels, made: Pixels, repaint: NDArray[np.uint8]) -> flo
     return float(np.abs(images.astype(np.float32) - made)[kept].mean())
 
 
-def run(data: Workspace, loop: LoopSettings, settings: InpaintSettings | None = None) -> Figures:
-    """Train and save the inpainting UNet; starts from an unpacked checkpoint's or from the UNet."""
-    torch.manual_seed(loop.seed)
+def _start(data: Workspace) -> UNet2DConditionModel:
+    """An unpacked checkpoint's inpainting UNet that follows the UNet; else the UNet widened."""
+    tuned = UNet2DConditionModel.from_pretrained(data.model("unet"))
     start = data.start("inpaint")
-    unet = UNet2DConditionModel.from_pretrained(start or data.model("unet"))
+    if start is None:
+        return widen(tuned)
+    wide: UNet2DConditionModel = UNet2DConditionModel.from_pretrained(start)
+    follow(wide, tuned, UNet2DConditionModel.from_pretrained(data.folder("unet") / "start"))
+    return wide
+
+
+def run(data: Workspace, loop: LoopSettings, settings: InpaintSettings | None = None) -> Figures:
+    """Train and save the inpainting UNet; it starts from the UNet, or as `_start` says."""
+    torch.manual_seed(loop.seed)
     frozen = Conditioning.load(data)
-    unet = (unet if start else widen(unet)).to(data.device)
+    unet = _start(data).to(data.device)
     task = InpaintTask(unet, frozen, data, settings or InpaintSettings())
     figures = train("inpaint", task, with_diffusion_betas(loop), data.folder("inpaint"), data.logs)
     unet.save_pretrained(data.folder("inpaint") / "model")

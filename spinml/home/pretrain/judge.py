@@ -1,4 +1,4 @@
-"""Stage `judge`: a status classifier of public objects, which scores what the UNet generates."""
+"""Stage `judge`: a classifier of public objects by `CLASSES`; it scores what the UNet generates."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from spinml.home.pretrain.loop import Figures, LoopSettings, train
-from spinml.home.pretrain.renders import LABELS, Pixels, draw
+from spinml.home.pretrain.renders import CLASSES, Pixels, accuracy_by_noun, draw
 from spinml.home.pretrain.text_image import unit_images
 from spinml.home.pretrain.tower import ImageTower, augment
 from spinml.home.pretrain.workspace import Workspace
@@ -28,7 +28,7 @@ class JudgeSettings:
 
 
 class JudgeTask:
-    """Cross-entropy of the status on augmented objects."""
+    """Cross-entropy of the class on augmented objects."""
 
     def __init__(self, tower: ImageTower, data: Workspace, settings: JudgeSettings) -> None:
         self.modules: dict[str, nn.Module] = {"tower": tower}
@@ -46,12 +46,12 @@ class JudgeTask:
 
     def report(self, logs: Path) -> Figures:
         guesses = judge_labels(self.tower, self.test_set.object)
-        return {"accuracy_objects": float((guesses == self.test_set.label).mean())}
+        return accuracy_by_noun(guesses, self.test_set.label, "accuracy")
 
 
 @torch.no_grad()
 def judge_labels(tower: ImageTower, images: Pixels) -> np.ndarray:
-    """Status of each object image as an index into `LABELS`, shape ``(n,)``."""
+    """Class of each object image as an index into `CLASSES`, shape ``(n,)``."""
     tower.eval()
     device = next(tower.parameters()).device
     parts = [
@@ -63,7 +63,7 @@ def judge_labels(tower: ImageTower, images: Pixels) -> np.ndarray:
 
 def load_judge(data: Workspace) -> ImageTower:
     """The trained judge in evaluation mode."""
-    tower = ImageTower(len(LABELS))
+    tower = ImageTower(len(CLASSES))
     tower.load_state_dict(load_file(str(data.model("judge") / "judge.safetensors")))
     return tower.to(data.device).eval()
 
@@ -71,7 +71,7 @@ def load_judge(data: Workspace) -> ImageTower:
 def run(data: Workspace, loop: LoopSettings, settings: JudgeSettings | None = None) -> Figures:
     """Train and save the judge."""
     torch.manual_seed(loop.seed)
-    tower = ImageTower(len(LABELS)).to(data.device)
+    tower = ImageTower(len(CLASSES)).to(data.device)
     task = JudgeTask(tower, data, settings or JudgeSettings())
     figures = train("judge", task, loop, data.folder("judge"), data.logs)
     model = data.folder("judge") / "model"

@@ -21,7 +21,7 @@ from spinml.home.pretrain.model_card import model_card
 from spinml.home.pretrain.stages import MINUTES
 from spinml.home.pretrain.workspace import Workspace
 
-LIMIT_MB = 60
+LIMIT_MB = 90
 
 # Folder in the checkpoint: the class that loads it, the stage that made it, its folder there.
 PARTS: dict[str, tuple[Any, str, str]] = {
@@ -30,7 +30,9 @@ PARTS: dict[str, tuple[Any, str, str]] = {
     "text_image": (CLIPTextModelWithProjection, "text_image", "text_image"),
     "unet": (UNet2DConditionModel, "unet", ""),
     "inpainting/unet": (UNet2DConditionModel, "inpaint", ""),
-    "controlnet_canny": (ControlNetModel, "controlnet", ""),
+    "controlnet_canny": (ControlNetModel, "controlnet_canny", ""),
+    "controlnet_pose": (ControlNetModel, "controlnet_pose", ""),
+    "controlnet_box": (ControlNetModel, "controlnet_box", ""),
 }
 
 
@@ -126,12 +128,17 @@ def _spent_before(logs: Path, stage: str) -> Figures:
 def unpack_checkpoint(checkpoint: Path, data: Workspace) -> None:
     """Put a written checkpoint's parts where their stages left them, in float32.
 
-    The stages unet and inpaint start from their own parts when they are run next; one that is not
-    run is packaged as it was.
+    The stages unet, inpaint and controlnet_* start from their own parts when they are run next; one
+    that is not run is packaged as it was. A ControlNet that the checkpoint lacks starts anew. The
+    UNet is kept as ``unet/start``, too: the inpainting UNet is to follow its change.
     """
     for name, (kind, stage, folder) in PARTS.items():
+        if kind is ControlNetModel and not (checkpoint / name).exists():
+            continue
         part = kind.from_pretrained(checkpoint / name, dtype=torch.float32)
         part.save_pretrained(data.folder(stage) / "model" / folder)
+        if stage == "unet":
+            part.save_pretrained(data.folder(stage) / "start")
     words = data.folder("text_image") / "model"
     CLIPTokenizer.from_pretrained(checkpoint / "tokenizer").save_pretrained(words / "tokenizer")
     for name in ("vocab.json", "merges.txt"):

@@ -1,33 +1,79 @@
-"""The public world's renders in memory: shards `shard_*.npz` of arrays and captions' words."""
+"""The public world's renders in memory: shards ``<task>/shard_*.npz`` of arrays and words.
+
+One row is one object of one scene, as one scene may hold a bottle and a photo frame. The tasks'
+scenes are mixed in an order that is always the same, so that any part of the rows holds all tasks.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from spinml.home.captions import SceneWords, object_caption, room_caption, scene_caption
-from spinml.home.poses import STATUSES
+from spinml.home.captions import NOUNS, SceneWords, object_caption, room_caption, scene_caption
+from spinml.home.keypoints import KEYPOINTS
+from spinml.home.tasks import TASKS, Task
 
 Pixels = NDArray[np.uint8]
 KINDS = ("object", "room", "scene")
-LABELS = STATUSES
-_ARRAYS = ("scene", "mask", "room", "object", "object_mask")
+
+
+@dataclass(frozen=True)
+class ObjectClass:
+    """What an object is, and what it does where it can do something."""
+
+    noun: str
+    status: str | None
+
+    @property
+    def words(self) -> str:
+        """``a dog is sitting``, ``a pill bottle``."""
+        return f"a {self.noun}" + (f" is {self.status}" if self.status else "")
+
+    @property
+    def prompt(self) -> str:
+        """The caption of such an object on plain ground, without colours."""
+        return f"{self.words}, plain background"
+
+
+def _classes(of: Task) -> list[ObjectClass]:
+    """The task's target in every status, then its further subjects."""
+    statuses: tuple[str | None, ...] = (None,) if of.detection else of.labels
+    target = [ObjectClass(NOUNS[of.target], status) for status in statuses]
+    return target + [ObjectClass(NOUNS[name], None) for name in of.subjects[1:]]
+
+
+CLASSES = tuple(one for of in TASKS.values() for one in _classes(of))
+"""All that the checkpoint is to know: each object in each status."""
+NOUN_ORDER = tuple(dict.fromkeys(one.noun for one in CLASSES))
+
+
+def status_group(label: int) -> list[int]:
+    """The classes that differ from class `label` in their status, or, without one, in the noun."""
+    of = CLASSES[label]
+    if of.status:
+        return [i for i, one in enumerate(CLASSES) if one.noun == of.noun]
+    return [i for i, one in enumerate(CLASSES) if not one.status]
 
 
 @dataclass(frozen=True)
 class Renders:
-    """Scenes, each seen three ways.
+    """Objects in scenes, each seen three ways.
 
     Attributes:
-        scene, room, object: RGB, shape ``(n, 128, 128, 3)``; `object` is the dog on plain ground.
-        mask, object_mask: the dog's pixels in `scene` and in `object`, 0 or 255, ``(n, 128, 128)``.
-        label: index into `LABELS`, shape ``(n,)``.
-        words: what the captions may say of each scene.
+        scene, room, object: RGB, shape ``(n, 128, 128, 3)``; `object` is it on plain ground.
+        mask, object_mask: the object's pixels in `scene` and in `object`, 0 or 255,
+            ``(n, 128, 128)``.
+        keypoints: a person's, in pixels of `object`, ``(n, 18, 3)``; zeros for others.
+        label: index into `CLASSES`, shape ``(n,)``.
+        scene_id: equal where rows show the same scene; such rows are neighbours, ``(n,)``.
+        words: what the captions may say of each object and its scene.
     """
 
     scene: Pixels
@@ -35,7 +81,9 @@ class Renders:
     room: Pixels
     object: Pixels
     object_mask: Pixels
+    keypoints: NDArray[np.float32]
     label: NDArray[np.int64]
+    scene_id: NDArray[np.int64]
     words: tuple[SceneWords, ...]
 
     def __len__(self) -> int:
@@ -50,38 +98,116 @@ class Renders:
 
     def caption(self, kind: str, index: int, rng: np.random.Generator) -> str:
         """A random caption of one image; some leave the status out."""
-        words, label = self.words[index], LABELS[self.label[index]]
+        words, status = self.words[index], CLASSES[self.label[index]].status
         if kind == "object":
-            return object_caption(words, label, rng)
+            return object_caption(words, status, rng)
         if kind == "room":
             return room_caption(words, rng)
-        return scene_caption(words, label, rng)
+        return scene_caption(words, status, rng)
+
+    def scenes(self) -> Iterator[NDArray[np.int64]]:
+        """The rows of each scene."""
+        starts = np.flatnonzero(np.diff(self.scene_id)) + 1
+        yield from np.split(np.arange(len(self)), starts)
+
+    def rows(self, chosen: NDArray[np.int64] | slice) -> Renders:
+        """Some of the rows."""
+        arrays = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "words"}
+        words = [self.words[i] for i in np.arange(len(self))[chosen]]
+        return Renders(**arrays, words=tuple(words))
 
     def slice(self, start: int, stop: int) -> Renders:
-        """The scenes from `start` to `stop`."""
-        arrays = {name: getattr(self, name)[start:stop] for name in _ARRAYS}
-        return Renders(**arrays, label=self.label[start:stop], words=self.words[start:stop])
+        """The rows from `start` to `stop`."""
+        return self.rows(slice(start, stop))
 
 
 def load(folder: Path, limit: int | None = None) -> Renders:
-    """All finished shards of a folder in name order, `limit` scenes at most."""
-    shards = sorted(folder.glob("shard_*.npz"))
-    if not shards:
-        raise FileNotFoundError(f"no shard_*.npz in {folder}; render first: jobs/render_home.py")
-    parts: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in _ARRAYS}
-    labels: list[int] = []
-    words: list[SceneWords] = []
-    for shard in shards:
-        with np.load(shard) as arrays:
-            for name in _ARRAYS:
-                parts[name].append(arrays[name])
-            labels += [int(label) for label in arrays["label"]]
-            words += [SceneWords.from_json(str(meta)) for meta in arrays["meta"]]
-        if limit is not None and len(labels) >= limit:
-            break
-    stop = len(labels) if limit is None else min(limit, len(labels))
-    joined = {name: np.concatenate(parts.pop(name))[:stop] for name in _ARRAYS}
-    return Renders(**joined, label=np.array(labels[:stop]), words=tuple(words[:stop]))
+    """All finished shards of all tasks under a folder, mixed; `limit` rows at most.
+
+    Raises:
+        FileNotFoundError: no task has a shard.
+    """
+    tables = [
+        _read(shard, of)
+        for name, of in TASKS.items()
+        for shard in sorted((folder / name).glob("shard_*.npz"))
+    ]
+    if not tables:
+        wanted = f"{folder}/<task>/shard_*.npz, <task> one of {', '.join(TASKS)}"
+        raise FileNotFoundError(f"no shard at {wanted}; render first: jobs/render_home.py")
+    words = tuple(row for table in tables for row in table.pop("words"))
+    scene_ids = _count_scenes([table["scene_id"] for table in tables])
+    order = _mixed(scene_ids)[:limit]
+    arrays = {"scene_id": scene_ids[order]}
+    for name in [name for name in tables[0] if name != "scene_id"]:
+        arrays[name] = np.concatenate([table.pop(name) for table in tables])[order]
+    return Renders(**arrays, words=tuple(words[i] for i in order))
+
+
+def _count_scenes(parts: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Scenes' numbers within parts as numbers over all parts; a task's parts share scenes."""
+    first, numbers = 0, []
+    for part in parts:
+        numbers.append(part + first)
+        first += int(part.max()) + 1
+    return np.concatenate(numbers)
+
+
+def _mixed(scene_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+    """An order of the rows in which scenes are shuffled and a scene's rows stay together."""
+    place = np.random.default_rng(0).permutation(int(scene_ids.max()) + 1)
+    return np.argsort(place[scene_ids], kind="stable")
+
+
+def _read(shard: Path, of: Task) -> dict[str, Any]:
+    """A shard's rows, by column."""
+    with np.load(shard) as arrays:
+        content = {name: arrays[name] for name in arrays.files}
+    words = [SceneWords.from_json(str(meta)) for meta in content["meta"]]
+    first = next(i for i, one in enumerate(CLASSES) if one.noun == NOUNS[of.target])
+    count = len(words)
+    table: dict[str, Any] = {
+        name: content[name] for name in ("scene", "mask", "room", "object", "object_mask")
+    }
+    table |= {
+        "keypoints": content.get(
+            "object_keypoints", np.zeros((count, len(KEYPOINTS), 3), np.float32)
+        ),
+        "label": content["label"].astype(np.int64) + first,
+        "scene_id": np.arange(count),
+        "words": words,
+    }
+    return _with_second(table, content, of) if len(of.subjects) > 1 else table
+
+
+def _with_second(table: dict[str, Any], content: dict[str, Any], of: Task) -> dict[str, Any]:
+    """The rows of `table`, each followed by one of its scene's second object where it is shown."""
+    noun = NOUNS[of.subjects[1]]
+    label = next(i for i, one in enumerate(CLASSES) if one.noun == noun)
+    shown = np.flatnonzero(content["second_mask"].any(axis=(1, 2)))
+    second = {name: table[name][shown] for name in ("scene", "room", "scene_id", "keypoints")}
+    for name in ("mask", "object", "object_mask"):
+        second[name] = content[f"second_{name}"][shown]
+    second["label"] = np.full(len(shown), label)
+    words = table["words"] + [replace(table["words"][i], look="", noun=noun) for i in shown]
+    order = np.argsort(np.concatenate([table["scene_id"], shown]), kind="stable")
+    joined: dict[str, Any] = {
+        name: np.concatenate([table[name], second[name]])[order] for name in second
+    }
+    return joined | {"words": [words[i] for i in order]}
+
+
+def accuracy_by_noun(
+    guesses: NDArray[np.int64], labels: NDArray[np.int64], name: str
+) -> dict[str, float]:
+    """Share of right classes: ``name`` over all images, ``name_dog`` … over those of each noun."""
+    figures = {name: float((guesses == labels).mean())}
+    for noun in NOUN_ORDER:
+        chosen = np.array([CLASSES[label].noun == noun for label in labels])
+        if chosen.any():
+            share = float((guesses == labels)[chosen].mean())
+            figures[f"{name}_{noun.replace(' ', '_')}"] = share
+    return figures
 
 
 def to_tensor(images: Pixels) -> Tensor:

@@ -1,4 +1,4 @@
-"""Stage `segmenter`: YOLOv8n-seg that finds dogs in scenes, exported to ONNX.
+"""Stage `segmenter`: YOLOv8n-seg that finds the tasks' objects in scenes, exported to ONNX.
 
 ultralytics is AGPL-3.0: who deploys the exported model should know.
 """
@@ -19,22 +19,22 @@ import torch
 from numpy.typing import NDArray
 
 from spinml.home.pretrain.loop import Figures, LoopSettings, print_now
-from spinml.home.pretrain.renders import Pixels, Renders, save_grid
+from spinml.home.pretrain.renders import CLASSES, NOUN_ORDER, Pixels, Renders, save_grid
 from spinml.home.pretrain.workspace import Workspace
 
-NAMES = {0: "dog"}
+NAMES = dict(enumerate(NOUN_ORDER))
 SIZE_PX = 192
 
 
-def outline(mask: NDArray[np.uint8]) -> list[str]:
-    """YOLO's line for each part of a mask: the class and a polygon in shares of the sides."""
+def outline(mask: NDArray[np.uint8], number: int) -> list[str]:
+    """YOLO's line for a mask's largest part: the class and a polygon in shares of the sides."""
     height, width = mask.shape
     found, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     lines = []
     for contour in sorted(found, key=cv2.contourArea, reverse=True)[:1]:
         if cv2.contourArea(contour) >= 20:
             points = (contour[:, 0] + 0.5) / (width, height)
-            lines.append("0 " + " ".join(f"{value:.5f}" for value in points.ravel()))
+            lines.append(f"{number} " + " ".join(f"{value:.5f}" for value in points.ravel()))
     return lines
 
 
@@ -44,16 +44,24 @@ def write_dataset(folder: Path, train: Renders, test: Renders) -> Path:
         images, labels = folder / "images" / split, folder / "labels" / split
         images.mkdir(parents=True, exist_ok=True)
         labels.mkdir(parents=True, exist_ok=True)
-        for i in range(len(part)):
+        for rows in part.scenes():
+            i = int(rows[0])
             _write(images / f"s{i:05d}.png", part.scene[i])
-            (labels / f"s{i:05d}.txt").write_text("\n".join(outline(part.mask[i])))
+            lines = [line for row in rows for line in outline(part.mask[row], _number(part, row))]
+            (labels / f"s{i:05d}.txt").write_text("\n".join(lines))
             if i % 20 == 0:
                 _write(images / f"r{i:05d}.png", part.room[i])
                 (labels / f"r{i:05d}.txt").write_text("")
     description = folder / "data.yaml"
-    lines = [f"path: {folder}", "train: images/train", "val: images/val", "names:", "  0: dog"]
+    names = [f"  {number}: {name}" for number, name in NAMES.items()]
+    lines = [f"path: {folder}", "train: images/train", "val: images/val", "names:", *names]
     description.write_text("\n".join(lines) + "\n")
     return description
+
+
+def _number(data: Renders, row: int) -> int:
+    """The segmenter's class of a row's object."""
+    return NOUN_ORDER.index(CLASSES[data.label[row]].noun)
 
 
 def _write(path: Path, image: Pixels) -> None:
@@ -61,28 +69,45 @@ def _write(path: Path, image: Pixels) -> None:
 
 
 def mask_iou(model: Any, data: Renders, logs: Path, size_px: int) -> Figures:
-    """Mean intersection over union of each scene's best mask, and the share of scenes found."""
-    overlaps: list[float] = []
+    """Mean intersection over union of each object's surest mask, and the share of objects found.
+
+    Over all objects, and over those of each noun.
+    """
+    overlaps, found = np.zeros(len(data)), np.zeros(len(data), bool)
     shown: list[Pixels] = []
-    found = 0
-    for image, mask in zip(data.scene, data.mask, strict=True):
+    for rows in data.scenes():
+        image = data.scene[rows[0]]
         result = model.predict(image[:, :, ::-1], imgsz=size_px, verbose=False)[0]
-        guess = np.zeros(mask.shape, bool)
-        if result.masks is not None:
-            best = int(result.boxes.conf.argmax())
-            drawn = result.masks.data[best].cpu().numpy().astype(np.float32)
-            guess = cv2.resize(drawn, mask.shape[::-1]) > 0.5
-            found += 1
-        wanted = mask > 127
-        overlaps.append((guess & wanted).sum() / max(1, (guess | wanted).sum()))
-        if len(shown) < 32:
-            tint = np.where(guess[..., None], image // 2 + np.array([127, 0, 0], np.uint8), image)
-            shown.append(tint.astype(np.uint8))
+        for row in rows:
+            wanted = data.mask[row] > 127
+            guess, found[row] = _surest(result, _number(data, row), wanted.shape)
+            overlaps[row] = (guess & wanted).sum() / max(1, (guess | wanted).sum())
+            if len(shown) < 64:
+                red = image // 2 + np.array([127, 0, 0], np.uint8)
+                shown.append(np.where(guess[..., None], red, image).astype(np.uint8))
     save_grid(logs / "segmenter.png", np.stack(shown))
-    return {"mask_iou": float(np.mean(overlaps)), "found": found / len(data.scene)}
+    nouns = np.array([CLASSES[label].noun for label in data.label])
+    figures = {"mask_iou": float(overlaps.mean()), "found": float(found.mean())}
+    for noun in np.unique(nouns):
+        name = str(noun).replace(" ", "_")
+        figures[f"mask_iou_{name}"] = float(overlaps[nouns == noun].mean())
+        figures[f"found_{name}"] = float(found[nouns == noun].mean())
+    return figures
 
 
-def run(data: Workspace, loop: LoopSettings, size_px: int = SIZE_PX, scenes: int = 6000) -> Figures:
+def _surest(result: Any, number: int, shape: tuple[int, ...]) -> tuple[NDArray[np.bool_], bool]:
+    """The mask of the surest detection of a class, ``shape``, and whether there is one."""
+    if result.masks is None:
+        return np.zeros(shape, bool), False
+    scores = np.where(result.boxes.cls.cpu().numpy() == number, result.boxes.conf.cpu().numpy(), -1)
+    best = int(scores.argmax())
+    if scores[best] < 0:
+        return np.zeros(shape, bool), False
+    drawn = result.masks.data[best].cpu().numpy().astype(np.float32)
+    return cv2.resize(drawn, shape[::-1]) > 0.5, True
+
+
+def run(data: Workspace, loop: LoopSettings, size_px: int = SIZE_PX, rows: int = 12000) -> Figures:
     """Train by wall clock (or `loop.steps` epochs), export to ONNX, measure on held-out scenes."""
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="ultralytics-"))
@@ -92,7 +117,7 @@ def run(data: Workspace, loop: LoopSettings, size_px: int = SIZE_PX, scenes: int
     folder = data.folder("segmenter")
     dataset = folder / "dataset" / "data.yaml"
     if not dataset.exists():
-        train = data.train.slice(0, scenes)
+        train = data.train.slice(0, rows)
         dataset = write_dataset(folder / "dataset", train, data.test.slice(0, 64))
     last = folder / "run" / "weights" / "last.pt"
     left = _left(loop, folder)
@@ -100,7 +125,7 @@ def run(data: Workspace, loop: LoopSettings, size_px: int = SIZE_PX, scenes: int
         _train(YOLO(str(last) if last.exists() else "yolov8n-seg.yaml"), dataset, left, size_px)
         (folder / "spent.json").write_text(json.dumps({"minutes": loop.minutes or 0}))
     model = YOLO(str(last))
-    figures = mask_iou(model, data.test.slice(0, 200), _made(data.logs), size_px)
+    figures = mask_iou(model, data.test.slice(0, 300), _made(data.logs), size_px)
     _export(model, _made(folder / "model") / "segmenter.onnx", size_px)
     history = [] if loop.minutes is None else [{"minutes": loop.minutes}]
     content = {"stage": "segmenter", "figures": figures, "history": history}

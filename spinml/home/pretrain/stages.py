@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 
 from spinml.home.pretrain.loop import Figures, LoopSettings
@@ -18,7 +19,9 @@ MINUTES: dict[str, float] = {
     "latents": 0,
     "unet": 40,
     "inpaint": 12,
-    "controlnet": 8,
+    "controlnet_canny": 8,
+    "controlnet_pose": 6,
+    "controlnet_box": 6,
     "segmenter": 10,
 }
 
@@ -27,5 +30,6 @@ def run_stage(name: str, data: Workspace, loop: LoopSettings) -> Figures:
     """Run one stage by name; its module is imported only now."""
     if name not in MINUTES:
         raise ValueError(f"stage is {name!r}, wanted one of {', '.join(MINUTES)}")
-    stage: Stage = import_module(f"spinml.home.pretrain.{name}").run
-    return stage(data, loop)
+    module, _, feature = name.partition("_") if name.startswith("controlnet_") else (name, "", "")
+    stage: Stage = import_module(f"spinml.home.pretrain.{module}").run
+    return partial(stage, feature=feature)(data, loop) if feature else stage(data, loop)

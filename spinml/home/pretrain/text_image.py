@@ -17,7 +17,15 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from spinml.home.pretrain.captions_bank import caption_tokens, write_captions
 from spinml.home.pretrain.loop import Figures, LoopSettings, train
-from spinml.home.pretrain.renders import KINDS, LABELS, Pixels, Renders, draw
+from spinml.home.pretrain.renders import (
+    CLASSES,
+    KINDS,
+    Pixels,
+    Renders,
+    accuracy_by_noun,
+    draw,
+    status_group,
+)
 from spinml.home.pretrain.tokens import build_tokenizer, encode
 from spinml.home.pretrain.tower import WIDTHS, ImageTower, augment
 from spinml.home.pretrain.workspace import Workspace
@@ -110,12 +118,17 @@ class TextImageTask:
         return augment(unit_images(np.concatenate(images)), generator), torch.cat(tokens)
 
     def report(self, logs: Path) -> Figures:
-        prompts = [f"a dog is {label}, plain background" for label in LABELS]
-        in_room = [f"a dog is {label} in a bedroom" for label in LABELS]
+        prompts = [one.prompt for one in CLASSES]
+        in_room = [f"{one.words} in a bedroom" for one in CLASSES]
         hidden = self._hidden(prompts)
-        return {
-            "status_objects": self._zero_shot(self.test_set.object, prompts),
-            "status_scenes": self._zero_shot(self.test_set.scene, in_room),
+        figures = {}
+        for name, images, words in (
+            ("status_objects", self.test_set.object, prompts),
+            ("status_scenes", self.test_set.scene, in_room),
+        ):
+            guesses = self._zero_shot(images, words)
+            figures |= accuracy_by_noun(guesses, self.test_set.label, name)
+        return figures | {
             "caption_of_8_rooms": self._pick_caption("room"),
             "caption_of_8_objects": self._pick_caption("object"),
             "prompt_spread": float(hidden.std(dim=0).mean() / hidden.std()),
@@ -133,11 +146,12 @@ class TextImageTask:
         ]
         return F.normalize(torch.cat(parts), dim=-1)
 
-    def _zero_shot(self, images: Pixels, prompts: Sequence[str]) -> float:
-        """Share of the held-out images whose nearest prompt has the right status."""
+    def _zero_shot(self, images: Pixels, prompts: Sequence[str]) -> np.ndarray:
+        """Of each held-out image the class of its nearest prompt, among its object's statuses."""
         words = embed_tokens(self.text, encode(self.tokenizer, prompts).to(self.device))
-        guesses = (self._vectors(images) @ words.T).argmax(dim=1).cpu().numpy()
-        return float((guesses == self.test_set.label[: len(images)]).mean())
+        scores = (self._vectors(images) @ words.T).cpu().numpy()
+        groups = [status_group(label) for label in self.test_set.label]
+        return np.array([g[int(row[g].argmax())] for row, g in zip(scores, groups, strict=True)])
 
     def _pick_caption(self, kind: str) -> float:
         """Share of the held-out images that pick their own caption out of eight others'."""
@@ -217,11 +231,14 @@ def _without_projection(text: CLIPTextModelWithProjection) -> dict[str, Tensor]:
 
 
 def run(data: Workspace, loop: LoopSettings, settings: TextImageSettings | None = None) -> Figures:
-    """Learn the vocabulary, train both towers, save and export them."""
+    """Learn the vocabulary, train both towers, save and export them.
+
+    Never starts from a checkpoint: new captions have new words.
+    """
     settings = settings or TextImageSettings()
     model = data.folder("text_image") / "model"
     folder = model / "tokenizer"
-    if (folder / "vocab.json").exists():
+    if (data.folder("text_image") / "state.pt").exists():
         tokenizer = CLIPTokenizer.from_pretrained(folder)
     else:
         tokenizer = build_tokenizer(_all_captions(data.train), settings.merges, folder)
