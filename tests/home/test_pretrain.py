@@ -40,17 +40,18 @@ VAE = vae.VaeSettings(channels=(8, 8, 16, 16), latent_channels=4, batch=2, crop_
 WORDS = text_image.TextImageSettings(
     width=32, heads=2, joint=16, tower=(8, 8, 8, 8), merges=40, variants=2, batch=8
 )
-UNET = unet.UNetSettings(channels=(16, 16), heads=2, groups=8, batch=4, variants=2, judged=4)
+UNET = unet.UNetSettings(channels=(16, 16), heads=2, groups=8, batch=4, variants=2, judged=10)
 INPAINT = inpaint.InpaintSettings(scenes=4, pasted=4, boxes=2, batch=4, variants=2)
-CONTROL = controlnet.ControlNetSettings(embedding=(4, 4, 4, 4), batch=2, variants=2)
+CONTROL = controlnet.ControlNetSettings(embedding=(4, 4, 4, 4), batch=2, variants=2, shown=4)
+FEATURES = ("canny", "pose", "box")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Stages `vae` to `controlnet`, two steps each, on random renders."""
+    """Stages `vae` to `controlnet_box`, two steps each, on random renders."""
     folder = tmp_path_factory.mktemp("pretrain")
-    write_shards(folder / "public", shards=2, scenes=8)
-    write_shards(folder / "heldout", shards=1, scenes=8, seed=1)
+    write_shards(folder / "public", shards=2, scenes=4)
+    write_shards(folder / "heldout", shards=1, scenes=4, seed=1)
     data = Workspace(folder / "public", folder / "heldout", folder / "out")
     loop = LoopSettings(steps=2)
     vae.run(data, loop, VAE)
@@ -59,11 +60,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     latents.run(data, loop)
     unet.run(data, loop, UNET)
     inpaint.run(data, loop, INPAINT)
-    controlnet.run(data, loop, CONTROL)
+    for feature in FEATURES:
+        controlnet.run(data, loop, CONTROL, feature=feature)
     return data
 
 
-@pytest.mark.parametrize("stage", ["vae", "text_image", "judge", "unet", "inpaint", "controlnet"])
+@pytest.mark.parametrize(
+    "stage",
+    ["vae", "text_image", "judge", "unet", "inpaint", *(f"controlnet_{name}" for name in FEATURES)],
+)
 def test_a_stage_writes_figures(data: Workspace, stage: str) -> None:
     content = json.loads((data.logs / f"{stage}.json").read_text())
     assert content["figures"]
@@ -177,16 +182,64 @@ def test_hidden_pixels_never_reach_the_masked_image() -> None:
     assert (inpaint.hide(images, repaint)[:, :4] == images[:, :4]).all()
 
 
-def test_canny_draws_nothing_outside_the_mask() -> None:
-    image = np.zeros((64, 64, 3), np.uint8)
-    image[10:30, 10:30] = 255
-    image[40:60, 40:60] = 255
-    mask = np.zeros((64, 64), np.uint8)
-    mask[8:32, 8:32] = 255
-    edges = controlnet.canny(image, mask)
-    assert edges.shape == (64, 64, 3)
-    assert edges[:34, :34].any()
-    assert not edges[36:, 36:].any()
+@pytest.mark.parametrize("size_px", [128, 256])
+@pytest.mark.parametrize("feature", FEATURES)
+def test_a_feature_map_shows_the_object_alone(data: Workspace, feature: str, size_px: int) -> None:
+    rows, maps = controlnet.feature_maps(feature, data.train, (size_px,))
+    assert maps.shape == (len(rows), 128, 128, 3)
+    nouns = {renders.CLASSES[label].noun for label in data.train.label[rows]}
+    assert nouns == ({"person"} if feature == "pose" else set(renders.NOUN_ORDER))
+    for row, drawn in zip(rows, maps, strict=True):
+        y, x = np.nonzero(data.train.object_mask[row])
+        away = np.ones((128, 128), bool)
+        away[y.min() - 4 : y.max() + 5, x.min() - 4 : x.max() + 5] = False
+        assert drawn.any()
+        assert not drawn[away].any()
+
+
+def test_a_scene_of_two_objects_has_two_rows(data: Workspace) -> None:
+    rows = [list(part) for part in data.train.scenes()]
+    assert sorted(row for part in rows for row in part) == list(range(len(data.train)))
+    for part in rows:
+        nouns = [renders.CLASSES[data.train.label[row]].noun for row in part]
+        assert nouns in (["dog"], ["person"], ["pill bottle"], ["pill bottle", "photo frame"])
+        for row in part:
+            assert data.train.words[row].noun == nouns[part.index(row)]
+            np.testing.assert_array_equal(data.train.scene[row], data.train.scene[part[0]])
+    assert ["pill bottle", "photo frame"] in [
+        [renders.CLASSES[data.train.label[row]].noun for row in part] for part in rows
+    ]
+
+
+def test_tasks_are_mixed_the_same_way_each_time(data: Workspace) -> None:
+    again = renders.load(data.public)
+    np.testing.assert_array_equal(again.object, data.train.object)
+    first = {renders.CLASSES[label].noun for label in again.label[: len(again) // 2]}
+    assert len(first) > 2
+
+
+def test_an_inpainting_unet_follows_its_unet(data: Workspace) -> None:
+    base = UNet2DConditionModel.from_pretrained(data.model("unet"))
+    tuned = UNet2DConditionModel.from_pretrained(data.model("unet"))
+    with torch.no_grad():
+        for weight in tuned.parameters():
+            weight += torch.randn_like(weight) * 0.01
+    wide = inpaint.widen(base)
+    inpaint.follow(wide, tuned, base)
+    wanted = inpaint.widen(tuned).state_dict()
+    for name, weight in wide.state_dict().items():
+        torch.testing.assert_close(weight, wanted[name], msg=name, atol=1e-6, rtol=1e-4)
+
+
+def test_figures_are_told_by_noun() -> None:
+    labels = np.arange(len(renders.CLASSES))
+    guesses = np.where(labels < 4, labels, 0)
+    figures = renders.accuracy_by_noun(guesses, labels, "right")
+    assert figures["right_dog"] == 1
+    assert figures["right_person"] == figures["right_photo_frame"] == 0
+    assert figures["right"] == pytest.approx(0.4)
+    assert renders.status_group(0) == [0, 1, 2, 3]
+    assert renders.status_group(8) == [8, 9]
 
 
 @pytest.mark.parametrize("prompt", ["A sks Dog", "xyz-style", "hund schläft 🐕", "", "a " * 99])
@@ -238,12 +291,13 @@ def test_the_segmenter_is_trained_measured_and_exported(
     # In a process of its own: ultralytics, once imported, replaces Pillow's and OpenCV's functions.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         figures = pool.submit(segmenter.run, other, LoopSettings(steps=1), 64, 4).result()
-    assert set(figures) == {"mask_iou", "found"}
+    assert {"mask_iou", "found", "mask_iou_dog", "found_photo_frame"} <= set(figures)
     assert all(0 <= value <= 1 for value in figures.values())
     metadata = onnxruntime.InferenceSession(
         other.model("segmenter") / "segmenter.onnx"
     ).get_modelmeta()
-    assert "dog" in metadata.custom_metadata_map["names"]
+    for name in ("dog", "person", "pill bottle", "photo frame"):
+        assert name in metadata.custom_metadata_map["names"]
 
 
 @pytest.fixture(scope="module")
@@ -279,8 +333,9 @@ def test_every_part_loads_by_its_class(checkpoint: Path) -> None:
         kind.from_pretrained(checkpoint, subfolder=name)
     wide = UNet2DConditionModel.from_pretrained(checkpoint, subfolder="inpainting/unet")
     assert wide.config.in_channels == 9
-    control = ControlNetModel.from_pretrained(checkpoint, subfolder="controlnet_canny")
-    assert tuple(control.config.conditioning_embedding_out_channels) == CONTROL.embedding
+    for feature in FEATURES:
+        control = ControlNetModel.from_pretrained(checkpoint, subfolder=f"controlnet_{feature}")
+        assert tuple(control.config.conditioning_embedding_out_channels) == CONTROL.embedding
     assert "psnr_mean_db" in (checkpoint / "MODEL_CARD.md").read_text()
     assert set(json.loads((checkpoint / "figures.json").read_text())) <= set(MINUTES)
 
@@ -314,7 +369,7 @@ def test_an_unpacked_checkpoint_packs_into_the_same_one(
         assert (tmp_path / "again" / name).read_bytes() == (checkpoint / name).read_bytes(), name
 
 
-@pytest.mark.parametrize("stage", ["unet", "inpaint"])
+@pytest.mark.parametrize("stage", ["unet", "inpaint", "controlnet_canny"])
 def test_a_stage_starts_from_an_unpacked_checkpoint(
     data: Workspace, checkpoint: Path, tmp_path: Path, stage: str
 ) -> None:
@@ -322,10 +377,13 @@ def test_a_stage_starts_from_an_unpacked_checkpoint(
     package.unpack_checkpoint(checkpoint, other)
     for made_here in ("judge", "latents"):
         (tmp_path / made_here).symlink_to(data.folder(made_here))
-    given = UNet2DConditionModel.from_pretrained(other.model(stage)).state_dict()
-    module, settings = {"unet": (unet, UNET), "inpaint": (inpaint, INPAINT)}[stage]
+    kind = next(kind for kind, of, _ in package.PARTS.values() if of == stage)
+    given = kind.from_pretrained(other.model(stage)).state_dict()
+    module, settings = {
+        "unet": (unet, UNET), "inpaint": (inpaint, INPAINT), "controlnet_canny": (controlnet, CONTROL),
+    }[stage]  # fmt: skip
     module.run(other, LoopSettings(steps=0), settings)  # type: ignore[attr-defined]
-    trained = UNet2DConditionModel.from_pretrained(other.model(stage)).state_dict()
+    trained = kind.from_pretrained(other.model(stage)).state_dict()
     assert all(torch.equal(trained[name], value) for name, value in given.items())
     figures = package.collect_figures(other.logs)[stage]
     assert figures["steps_of_start"] == package.collect_figures(data.logs)[stage]["step"]
@@ -340,4 +398,4 @@ def test_a_checkpoint_that_is_too_large_is_refused(data: Workspace, checkpoint: 
 def test_held_out_scenes_are_not_trained_on(data: Workspace) -> None:
     alone = replace(data, heldout=None)
     assert len(alone.train) + len(alone.test) == len(data.train)
-    assert len(data.test) == 8
+    assert len(data.test) == 14
