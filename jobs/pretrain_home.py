@@ -58,14 +58,14 @@ def work_on_ray(name: str, data: Workspace, loop: LoopSettings, cpus: int, gpus:
 
 
 def main(
-    renders: Annotated[Path, typer.Option(help="Folder of the public world's shards.")],
+    renders: Annotated[Path, typer.Option(help="Folder of the public world's shards: pet/, human/, bottle/.")],
     heldout: Annotated[Path | None, typer.Option(help="Folder of held-out shards.")] = None,
     out: Annotated[Path, typer.Option(help="Where stages keep state and results.")] = Path(
         "out/pretrain"
     ),
     stages: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(MINUTES),
     minutes: Annotated[list[str] | None, typer.Option(help="Budget, as vae=25.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Most scenes to load.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Most objects to load.")] = None,
     start: Annotated[Path | None, typer.Option(help="Checkpoint whose weights to start from.")] = (
         None
     ),

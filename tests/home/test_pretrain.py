@@ -192,7 +192,7 @@ def test_a_feature_map_shows_the_object_alone(data: Workspace, feature: str, siz
     for row, drawn in zip(rows, maps, strict=True):
         y, x = np.nonzero(data.train.object_mask[row])
         away = np.ones((128, 128), bool)
-        away[y.min() - 4 : y.max() + 5, x.min() - 4 : x.max() + 5] = False
+        away[y.min() - 8 : y.max() + 9, x.min() - 8 : x.max() + 9] = False
         assert drawn.any()
         assert not drawn[away].any()
 
@@ -380,8 +380,10 @@ def test_a_stage_starts_from_an_unpacked_checkpoint(
     kind = next(kind for kind, of, _ in package.PARTS.values() if of == stage)
     given = kind.from_pretrained(other.model(stage)).state_dict()
     module, settings = {
-        "unet": (unet, UNET), "inpaint": (inpaint, INPAINT), "controlnet_canny": (controlnet, CONTROL),
-    }[stage]  # fmt: skip
+        "unet": (unet, UNET),
+        "inpaint": (inpaint, INPAINT),
+        "controlnet_canny": (controlnet, CONTROL),
+    }[stage]
     module.run(other, LoopSettings(steps=0), settings)  # type: ignore[attr-defined]
     trained = kind.from_pretrained(other.model(stage)).state_dict()
     assert all(torch.equal(trained[name], value) for name, value in given.items())

@@ -19,14 +19,14 @@ classes and folder layout.
 | `tokenizer`, `text_encoder` | CLIPTokenizer, CLIPTextModel | own byte-pair vocabulary, 2 layers x 128 |
 | `unet`, `scheduler` | UNet2DConditionModel, DPMSolverMultistepScheduler | v-prediction, guidance about 3, 20 steps |
 | `inpainting/unet` | UNet2DConditionModel | 33 channels: noisy latents, mask (1 = repaint), masked image |
-| `controlnet_canny` | ControlNetModel | canny edges of the object, white on black |
+| `controlnet_canny`, `_pose`, `_box` | ControlNetModel | the device's maps of the object: canny edges, OpenPose's skeleton (persons), filled box |
 | `text_image` | CLIPTextModelWithProjection, ONNX | contrastive encoder; `embedder.onnx` is SIM's default |
-| `segmenter` | YOLOv8n-seg, ONNX | one class, `dog` |
+| `segmenter` | YOLOv8n-seg, ONNX | `dog`, `person`, `pill bottle`, `photo frame` |
 
 ## What it was trained on
-{scenes} scenes of SpinML's public world: MuJoCo renders (dm_control's dog, Apache-2.0) of dogs of any
-fur in rooms of any colour, each as scene, empty room and dog on plain ground, with captions made
-from the scene's parameters. No photograph and no private home is among them. Nothing was taken
+{scenes} objects in scenes of SpinML's public world: MuJoCo renders of dogs of any fur (dm_control's dog,
+Apache-2.0), senior persons in any clothes, pill bottles and photo frames in rooms of any colour, each
+as scene, empty room and object on plain ground, with captions made from the scene's parameters. No photograph and no private home is among them. Nothing was taken
 from other models' weights. `jobs/render_home.py` and `jobs/pretrain_home.py` make it again.
 
 ## How, and what came out
@@ -35,17 +35,19 @@ held-out renders, `figures.json` holds them too.
 
 {figures}
 
-`status_*` is zero-shot; `label_accuracy` is the share of generated objects in which a classifier of
-public renders (`judge`) sees the status that the prompt asked for; `loss_right_caption` and
+`status_*` is zero-shot, among the statuses of the object (bottles against frames); `label_accuracy*`
+is the share of generated objects in which a classifier of public renders (`judge`) sees the object and
+status that the prompt asked for, `label_without_words*` the same of what ControlNets drew from a map
+and the object's name alone; `loss_right_caption` and
 `loss_wrong_caption` are the loss at t = 800 with the right and with another status in the caption;
-`silhouette_iou` compares what the ControlNet drew with the dog whose edges it got; `*_of_start` is
+`silhouette_iou` compares what the ControlNet drew with the object whose map it got; `*_of_start` is
 what an earlier training of the same stage had spent, from whose weights this one started.
 
 ## What it is not good for
-- Anything but simulated dogs and bedrooms at 128 px: it has seen no photograph.
+- Anything but simulated dogs, persons, bottles, frames and rooms at 128 px: it has seen no photograph.
 - Words beyond the captions': other words are encoded but mean nothing before fine-tuning.
 - Fine detail: latents are 8 px wide, and small furniture comes out as blots.
-- The segmenter knows one class and renders only; give masks for real photographs.
+- The segmenter knows four classes and renders only; give masks for real photographs.
 
 ## Licence
 Apache-2.0, except `segmenter/`: it is an ultralytics model, and ultralytics is AGPL-3.0.

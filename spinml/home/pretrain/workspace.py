@@ -17,11 +17,11 @@ class Workspace:
     """Folders of one pretraining, and where its renders are.
 
     Attributes:
-        public: folder of the training shards.
-        heldout: folder of the held-out shards; without one the last 3 % of `public` are held out.
+        public: folder of the training shards, one subfolder a task.
+        heldout: folder of the held-out shards, likewise; without one the last 3 % of `public` are held out.
         out: everything the stages write; a stage's folder is ``out/<stage>``.
         device: torch device of the training.
-        limit: most training scenes to load.
+        limit: most rows to load for training.
     """
 
     public: Path
@@ -55,7 +55,7 @@ class Workspace:
     @cached_property
     def _split(self) -> tuple[Renders, Renders]:
         everything = renders.load(self.public, self.limit)
-        if self.heldout is not None and any(self.heldout.glob("shard_*.npz")):
+        if self.heldout is not None and any(self.heldout.glob("*/shard_*.npz")):
             return everything, renders.load(self.heldout)
         cut = len(everything) - max(1, round(HELDOUT_SHARE * len(everything)))
         return everything.slice(0, cut), everything.slice(cut, len(everything))
