@@ -58,7 +58,7 @@ def work_on_ray(name: str, data: Workspace, loop: LoopSettings, cpus: int, gpus:
 
 
 def main(
-    renders: Annotated[Path, typer.Option(help="Folder of the public world's shards: pet/, human/, bottle/.")],
+    renders: Annotated[Path, typer.Option(help="Folder of public shards: pet/, human/, bottle/.")],
     heldout: Annotated[Path | None, typer.Option(help="Folder of held-out shards.")] = None,
     out: Annotated[Path, typer.Option(help="Where stages keep state and results.")] = Path(
         "out/pretrain"

@@ -18,7 +18,8 @@ class Workspace:
 
     Attributes:
         public: folder of the training shards, one subfolder a task.
-        heldout: folder of the held-out shards, likewise; without one the last 3 % of `public` are held out.
+        heldout: folder of the held-out shards, likewise; without one the last 3 % of `public` are
+            held out.
         out: everything the stages write; a stage's folder is ``out/<stage>``.
         device: torch device of the training.
         limit: most rows to load for training.
