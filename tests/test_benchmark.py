@@ -36,9 +36,11 @@ def bench(benchmark: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> ob
 
 
 def test_finetune_compares_with_and_without_caches(benchmark: ModuleType, bench: object) -> None:
-    cached, plain, gain = benchmark.benchmark_finetune(bench)
+    cached, plain, gain, encoding, drawing = benchmark.benchmark_finetune(bench)
     assert gain.value == pytest.approx(cached.value / plain.value)
     assert gain.met == (gain.value >= 1.5)
+    assert encoding.value == pytest.approx(100 * (1 - plain.value / cached.value))
+    assert 0 < drawing.value < 50
 
 
 def test_sampling_compares_batch_1_with_the_configured_one(
