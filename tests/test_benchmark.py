@@ -64,7 +64,8 @@ def test_preview_is_measured_on_one_core(benchmark: ModuleType, bench: object) -
 @pytest.mark.ray
 @pytest.mark.slow
 def test_ray_is_compared_with_one_process(benchmark: ModuleType, bench: object) -> None:
-    on_ray, in_process, added = benchmark.benchmark_ray(bench)
+    on_ray, cluster, in_process, added = benchmark.benchmark_ray(bench)
+    assert 0 < cluster.value < on_ray.value
     assert added.value == pytest.approx(100 * (on_ray.value / in_process.value - 1))
 
 
