@@ -14,6 +14,7 @@ from rich.console import Console
 from spinml import __version__
 from spinml.device.cli import app as device_app
 from spinml.errors import MissingExtraError, SpinMLError
+from spinml.request import load_request
 
 app = typer.Typer(
     name="spinml",
@@ -82,6 +83,41 @@ def demo(
     result = run_demo(settings, console)
     if as_json:
         typer.echo(json.dumps(result.as_dict(), indent=2))
+
+
+@app.command()
+def baseline(
+    request: Annotated[Path, typer.Argument(help="Request file: its classes are asked for.")],
+    labelled: Annotated[Path, typer.Argument(help="Folder with a sub-folder of photos a class.")],
+    model: Annotated[
+        str, typer.Option(help="“home”, a local folder or a hub name: CLIP, SigLIP …")
+    ] = "home",
+    template: Annotated[
+        str | None, typer.Option(help="Prompt with {label}, {object}, {background}.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+) -> None:
+    """How well a generic model does on your photos without being trained for them (§5.7).
+
+    It runs here; nothing is sent. To be compared with `spinml device evaluate`.
+    """
+    need_extra("torch", "server")
+    from spinml.training.zero_shot import TEMPLATE, measure_baseline
+
+    measured = measure_baseline(
+        load_request(request), labelled, model=model, template=template or TEMPLATE
+    )
+    figures = measured.as_dict()
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+        return
+    low, high = figures["interval_95"]
+    typer.echo(
+        f"{100 * figures['accuracy']:.1f} % of {figures['photos']} photos right "
+        f"(95 %: {100 * low:.1f}–{100 * high:.1f})"
+    )
+    for name, share in figures["per_class"].items():
+        typer.echo(f"  {name}: {100 * share:.1f} %")
 
 
 @app.command()

@@ -36,9 +36,11 @@ def bench(benchmark: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> ob
 
 
 def test_finetune_compares_with_and_without_caches(benchmark: ModuleType, bench: object) -> None:
-    cached, plain, gain = benchmark.benchmark_finetune(bench)
+    cached, plain, gain, encoding, drawing = benchmark.benchmark_finetune(bench)
     assert gain.value == pytest.approx(cached.value / plain.value)
     assert gain.met == (gain.value >= 1.5)
+    assert encoding.value == pytest.approx(100 * (1 - plain.value / cached.value))
+    assert 0 < drawing.value < 50
 
 
 def test_sampling_compares_batch_1_with_the_configured_one(
@@ -62,7 +64,8 @@ def test_preview_is_measured_on_one_core(benchmark: ModuleType, bench: object) -
 @pytest.mark.ray
 @pytest.mark.slow
 def test_ray_is_compared_with_one_process(benchmark: ModuleType, bench: object) -> None:
-    on_ray, in_process, added = benchmark.benchmark_ray(bench)
+    on_ray, cluster, in_process, added = benchmark.benchmark_ray(bench)
+    assert 0 < cluster.value < on_ray.value
     assert added.value == pytest.approx(100 * (on_ray.value / in_process.value - 1))
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-import platformdirs
+from spinml.privacy.secret import data_folder
 
 
 def key_file() -> Path:
     """``$SPINML_HOME/api_key``, or the same in the user's data folder."""
-    home = os.environ.get("SPINML_HOME")
-    return (Path(home) if home else platformdirs.user_data_path("spinml")) / "api_key"
+    return data_folder() / "api_key"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,31 +109,48 @@ class Predictor:
         Raises:
             PhotoError: a sub-folder is no class of the model, or there is no photo.
         """
-        confusion = np.zeros((len(self.classes), len(self.classes)), np.int64)
-        for index, paths in self._labelled(folder):
-            for at in range(0, len(paths), _BATCH):
-                photos = [decode_photo(path) for path in paths[at : at + _BATCH]]
-                np.add.at(confusion[index], self.probabilities(photos).argmax(axis=1), 1)
-        if not confusion.any():
-            raise PhotoError(
-                "the folder has no photos",
-                remedy=f"put photos into sub-folders called {', '.join(self.classes)}",
-            )
-        return Evaluation(self.classes, confusion)
+        return evaluate_photos(folder, self.classes, self.probabilities)
 
-    def _labelled(self, folder: Path) -> Iterator[tuple[int, list[Path]]]:
-        """Each class's index and photo files."""
-        if not folder.is_dir():
-            raise PhotoError(
-                f"{folder} is no folder", remedy="give one with a sub-folder for each class"
-            )
-        folders = sorted(item for item in folder.iterdir() if item.is_dir())
-        unknown = [item.name for item in folders if item.name not in self.classes]
-        if unknown:
-            raise PhotoError(
-                f"sub-folders that are no class of the model: {', '.join(unknown)}",
-                remedy=f"its classes are: {', '.join(self.classes)}",
-            )
-        for item in folders:
-            files = sorted(p for p in item.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
-            yield self.classes.index(item.name), files
+
+def evaluate_photos(
+    folder: Path,
+    classes: tuple[str, ...],
+    probabilities: Callable[[Sequence[Photo]], npt.NDArray[np.float32]],
+) -> Evaluation:
+    """Figures of any classifier on ``folder``, which has one sub-folder of photos for each class.
+
+    Args:
+        probabilities: RGB photos ``(H, W, 3)`` to the chance of every class ``(n, classes)``.
+
+    Raises:
+        PhotoError: a sub-folder is none of ``classes``, or there is no photo.
+    """
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    for index, paths in _labelled(folder, classes):
+        for at in range(0, len(paths), _BATCH):
+            photos = [decode_photo(path) for path in paths[at : at + _BATCH]]
+            np.add.at(confusion[index], probabilities(photos).argmax(axis=1), 1)
+    if not confusion.any():
+        raise PhotoError(
+            "the folder has no photos",
+            remedy=f"put photos into sub-folders called {', '.join(classes)}",
+        )
+    return Evaluation(classes, confusion)
+
+
+def _labelled(folder: Path, classes: tuple[str, ...]) -> Iterator[tuple[int, list[Path]]]:
+    """Each class's index and photo files."""
+    if not folder.is_dir():
+        raise PhotoError(
+            f"{folder} is no folder", remedy="give one with a sub-folder for each class"
+        )
+    folders = sorted(item for item in folder.iterdir() if item.is_dir())
+    unknown = [item.name for item in folders if item.name not in classes]
+    if unknown:
+        raise PhotoError(
+            f"sub-folders that are no class of the model: {', '.join(unknown)}",
+            remedy=f"its classes are: {', '.join(classes)}",
+        )
+    for item in folders:
+        files = sorted(p for p in item.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
+        yield classes.index(item.name), files

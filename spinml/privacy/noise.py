@@ -8,8 +8,10 @@ guarantee is that of the Gaussian mechanism; for whole pictures its ε is in the
 from __future__ import annotations
 
 import hashlib
+import hmac
 import io
 import math
+import struct
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +21,31 @@ DELTA = 1e-5
 """δ of the (ε, δ) that is told."""
 
 
-def add_noise(rgba: npt.NDArray[np.uint8], sigma: float, seed: int) -> npt.NDArray[np.uint8]:
+def add_noise(
+    rgba: npt.NDArray[np.uint8], sigma: float, seed: int, secret: bytes
+) -> npt.NDArray[np.uint8]:
     """``rgba`` ``(H, W, 4)`` with noise on its colours, rounded and clipped to 0 … 255.
 
-    Alpha is kept, and what is transparent stays zero. The same pixels and ``seed`` give the same
-    noise, so that a preview shows what will be sent. The seed alone does not: it travels with the
-    request, and a server could take such noise off again. So the noise is keyed with the pixels
-    too, and only who has the exact picture already can compute it.
+    Alpha is kept, and what is transparent stays zero. The same arguments give the same noise, so
+    that a preview shows what will be sent and a run can be repeated on the same device. The noise
+    is drawn with HMAC-SHA256 of all four arguments, and each is there for a reason:
+
+    - ``secret`` never leaves the device. Without it, who guesses the pixels could compute their
+      noise and see whether the guess is right. The Gaussian mechanism's ε is against an adversary
+      who knows the picture but for what it asks, so a key that is made of the pixels and the
+      request's seed, which travels, would void it.
+    - the pixels: two pictures with one noise would give away their difference.
+    - ``sigma``: one noise at two strengths is a linear equation, which gives away the picture.
+    - ``seed``: another run may want other noise. Sending a picture under n seeds (or strengths)
+      lets their mean have ``sigma / √n`` of noise: each submission counts, as in any mechanism.
 
     Args:
         sigma: standard deviation in grey levels.
         seed: the request's.
+        secret: :func:`spinml.privacy.secret.device_secret`.
     """
-    key = hashlib.sha256(seed.to_bytes(8, "little") + np.ascontiguousarray(rgba).tobytes()).digest()
+    message = struct.pack("<qd", seed, sigma) + np.ascontiguousarray(rgba).tobytes()
+    key = hmac.digest(secret, message, "sha256")
     shown = rgba[..., 3] > 0
     normal = _standard_normal(key, 3 * int(shown.sum())).reshape(-1, 3)
     out = rgba.copy()

@@ -148,8 +148,10 @@ def _counted(hits: int, images: int, gallery: int) -> Reidentification:
 def _candidate(sanitized: Sanitized, photo: SegmentedPhoto) -> Candidate:
     bundle = sanitized.bundle
     hole = bundle.segment(BACKGROUND).hole or "inpaint"
+    # Who has not the device's noise key draws other noise; here, another seed draws it.
+    request = bundle.request.model_copy(update={"seed": bundle.request.seed ^ 1})
     try:
-        views = sanitize(bundle.request, [photo], hole=hole, models=sanitized.models).views
+        views = sanitize(request, [photo], hole=hole, models=sanitized.models).views
     except (NoTargetFoundError, FeatureMissingError):
         return None
     return views[0].images if views else None

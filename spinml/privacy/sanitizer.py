@@ -29,6 +29,7 @@ from spinml.privacy.noise import add_noise
 from spinml.privacy.plugins import extract_image, get_scheme
 from spinml.privacy.private import DeviceOnly, Keypoints, PrivatePhoto, SegmentedPhoto
 from spinml.privacy.rules import make_bundle
+from spinml.privacy.secret import device_secret
 from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
 
 LEAST_TARGET_PX = 16
@@ -107,6 +108,7 @@ def sanitize(
         UnknownSchemeError: no such plugin scheme.
         PluginError: a plugin failed, or gave what is no image of the segment.
         BundleLimitError: more or larger images than a server takes.
+        DeviceError: noise is asked for and the device's noise key cannot be had.
     """
     used, skipped = _choose(request, photos)
     made = models or FeatureModels()
@@ -243,7 +245,7 @@ def _obfuscated(request: TrainingRequest, segment: SegmentInput, rgba: Pixels) -
     """
     sigma = request.noise.get(segment.segment)
     if sigma is not None:
-        return add_noise(rgba, sigma, request.seed)
+        return add_noise(rgba, sigma, request.seed, device_secret())
     name = request.schemes.get(segment.segment)
     if name is None:
         return rgba

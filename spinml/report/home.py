@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from spinml.device.described import described
 from spinml.device.measures import SegmentMeasures
 from spinml.device.predictor import Evaluation
+from spinml.device.preview import summarise
 from spinml.images import Photo, encode_png, resize
 from spinml.privacy.leakage import Leakage
 from spinml.privacy.private import SegmentedPhoto
@@ -35,12 +36,14 @@ def build_home_report(
     """
     request = sanitized.bundle.request
     private = private_segments(photos[:SHOWN])
+    told = {item.name: item.what for item in summarise(sanitized.bundle, leakage)}
     measured = {TARGET: leakage.target, BACKGROUND: leakage.background}
     return HomeReport(
         segments=tuple(
             SegmentDisclosure(
                 name=segment.name,
                 scheme=segment.scheme,
+                what=told[segment.name],
                 words=segment.text,
                 private=tuple(_thumbnail(image) for image in private[segment.name]),
                 sent=segment.images[:SHOWN],

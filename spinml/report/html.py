@@ -11,13 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from spinml import __version__
 from spinml.report import plots
 from spinml.report.model import HomeReport, RunReport, SegmentDisclosure
-from spinml.request import Scheme
+from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
 
-_MEANINGS = {
-    Scheme.L0: "words only",
-    Scheme.L1: "words and a feature map",
-    Scheme.L2: "words and the segment's pixels",
-}
 _TITLES = {"target": "Target object", "background": "Background"}
 
 
@@ -41,9 +36,23 @@ def _render(report: RunReport, home: HomeReport | None) -> str:
         title=f"A model for one job: {request.target_object} in the {request.background}",
         version=__version__,
         request=request,
+        preference=[(name, _declared(request, name)) for name in (TARGET, BACKGROUND)],
         run=_run_view(report),
         home=_home_view(report, home) if home else None,
     )
+
+
+def _declared(request: TrainingRequest, segment: str) -> str:
+    """A segment's scheme with what the request says of it: "L1 (pose)", "L2 (noise σ 10)"."""
+    scheme = request.privacy.of(segment)
+    more = ""
+    if scheme is Scheme.L1:
+        more = request.feature_of(segment)
+    elif segment in request.noise:
+        more = f"noise σ {request.noise[segment]:g}"
+    elif segment in request.schemes:
+        more = request.schemes[segment]
+    return f"{scheme} ({more})" if more else str(scheme)
 
 
 def _run_view(report: RunReport) -> dict[str, Any]:
@@ -90,7 +99,7 @@ def _segment_view(segment: SegmentDisclosure) -> dict[str, Any]:
         "name": segment.name,
         "title": _TITLES[segment.name],
         "scheme": segment.scheme.value,
-        "meaning": _MEANINGS[segment.scheme],
+        "meaning": f"“{segment.words}” and {segment.what}" if segment.sent else segment.what,
         "words": segment.words,
         "private": _encoded(segment.private),
         "sent": _encoded(segment.sent),

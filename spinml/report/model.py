@@ -67,6 +67,8 @@ class SegmentDisclosure(_Part):
 
     name: str
     scheme: Scheme
+    what: str
+    """What left, as the preview says it: feature, plugin's scheme, noise with σ and ε."""
     words: str
     private: tuple[bytes, ...] = Field(repr=False)
     sent: tuple[bytes, ...] = Field(repr=False)

@@ -64,7 +64,7 @@ def confusion_matrix(matrix: npt.ArrayLike, classes: Sequence[str]) -> str:
         axes = figure.subplots()
         axes.imshow(shares, cmap=_shades(), vmin=0, vmax=1)
         for (row, column), count in np.ndenumerate(counts):
-            colour = "white" if shares[row, column] > 0.55 else INK
+            colour = "white" if shares[row, column] > 0.8 else INK  # where white is the clearer
             axes.text(column, row, f"{count}", ha="center", va="center", color=colour)
         axes.set_xticks(range(len(classes)), classes, rotation=35, ha="right")
         axes.set_yticks(range(len(classes)), classes)

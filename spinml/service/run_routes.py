@@ -19,6 +19,7 @@ from spinml.errors import (
     PayloadTooLargeError,
     PluginError,
     PreferenceViolationError,
+    UnknownFeatureError,
 )
 from spinml.privacy.receive import bundle_from_parts
 from spinml.service import runs
@@ -77,6 +78,7 @@ CurrentRun = Annotated[Run, Depends(current_run)]
                 PayloadTooLargeError,
                 PluginError,
                 PreferenceViolationError,
+                UnknownFeatureError,
             }
         ),
     },

@@ -6,12 +6,15 @@ import tempfile
 from pathlib import Path
 
 from spinml.bundle import SanitizedBundle, SanitizedSegment
+from spinml.config import CheckpointConfig
+from spinml.errors import UnknownFeatureError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import segment_stage
 from spinml.pipeline.stages import ArtifactKey
 from spinml.service.models import Run
 from spinml.service.runs import Submission, find_submission, insert_run
 from spinml.service.state import ServiceState
+from spinml.synthesis.identity import expandable_features
 
 SEGMENT_FILE = "segment.json"
 
@@ -26,18 +29,42 @@ def submit(
 
     Raises:
         ConflictError: the idempotency key was used for another bundle.
+        UnknownFeatureError: a segment's feature has no ControlNet here.
         ServerUnavailableError: what the run needs is being erased; submit it again.
         ArtifactError: the store failed.
     """
     known = find_submission(state.database, tenant, idempotency_key, bundle.digest)
     if known is not None:
         return known, False
+    refuse_unexpandable(state.config.checkpoint, bundle)
     plan = state.planner(bundle)
     keys = [store_segment(state.store, tenant, segment) for segment in bundle.segments]
     submission = Submission(tenant, idempotency_key, bundle.digest, bundle.request, plan)
     return insert_run(
         state.database, submission, lambda: all(state.store.exists(key) for key in keys)
     )
+
+
+def refuse_unexpandable(config: CheckpointConfig, bundle: SanitizedBundle) -> None:
+    """Refuse now what the run's stage EXPAND could not do.
+
+    Raises:
+        UnknownFeatureError: a segment at L1 has a feature without a ControlNet on this server.
+    """
+    known = expandable_features(config)
+    lacking = {
+        segment.name: segment.feature
+        for segment in bundle.segments
+        if segment.feature is not None and known is not None and segment.feature not in known
+    }
+    if lacking:
+        told = ", ".join(f"{feature!r} of the {name}" for name, feature in lacking.items())
+        choice = ", ".join(sorted(known or ()))
+        raise UnknownFeatureError(
+            f"this server has no ControlNet for the feature {told}",
+            remedy=f"name one that it can expand: {choice}" if choice else "set L0 or L2 instead",
+            details={"expandable": sorted(known or ()), "lacking": lacking},
+        )
 
 
 def store_segment(store: ArtifactStore, tenant: str, segment: SanitizedSegment) -> ArtifactKey:

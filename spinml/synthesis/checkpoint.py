@@ -20,7 +20,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from spinml.config import CheckpointConfig
 from spinml.errors import CheckpointError
 from spinml.synthesis.compute import Compute, select_compute
-from spinml.synthesis.identity import locate
+from spinml.synthesis.identity import CONTROLNET, expandable_features, locate
 from spinml.synthesis.text_image import TextImageEncoder
 
 INPAINTING = "inpainting/unet"
@@ -182,9 +182,10 @@ class Checkpoint:
             source, part = _Source.find(self.config.controlnets[feature], None), ""
         else:
             source = _Source.find(self.config.base, self.config.revision)
-            part = f"controlnet_{feature}"
-            if self._lacks(source, part):
-                others = ", ".join(sorted(self.config.controlnets)) or "see its folder"
+            part = f"{CONTROLNET}{feature}"
+            known = expandable_features(self.config)
+            if known is not None and feature not in known:
+                others = ", ".join(sorted(known)) or "there is none"
                 raise CheckpointError(
                     f"checkpoint {source.name!r} has no ControlNet for the feature {feature!r}: "
                     f"there is no {part}",
@@ -192,12 +193,6 @@ class Checkpoint:
                     "checkpoint.controlnets",
                 )
         return _frozen(source.load(ControlNetModel, part, dtype=self.compute.dtype), self.compute)
-
-    def _lacks(self, source: _Source, part: str) -> bool:
-        """Whether ``part`` is known not to be there; a hub is asked where nothing else is named."""
-        if source.folder is None:
-            return bool(self.config.controlnets)
-        return not (source.folder / part).is_dir()
 
     def load_unet(self, folder: Path, dtype: torch.dtype | None = None) -> UNet2DConditionModel:
         """A UNet that a stage saved (fine-tuned or merged), ready to sample.

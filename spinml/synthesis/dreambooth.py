@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from peft import LoraConfig
 from torch import Tensor
 
@@ -94,7 +95,8 @@ def finetune(
     prepare_s = time.monotonic() - began
     unet = _trainable(checkpoint.base_unet(), settings, seed)
     began = time.monotonic()
-    losses = _train(checkpoint, unet, examples, settings, progress)
+    with _plain_attention(unet):
+        losses = _train(checkpoint, unet, examples, settings, progress)
     steps_per_s = settings.steps / (time.monotonic() - began)
     if settings.method == "lora":
         unet.fuse_lora()
@@ -126,6 +128,18 @@ def _seeded(seed: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _plain_attention(unet: UNet2DConditionModel) -> Iterator[None]:
+    """Inside, attention on a CPU is written out: there the fused kernel's backward is slower."""
+    fused = unet.attn_processors
+    if unet.device.type == "cpu":
+        unet.set_attn_processor(AttnProcessor())
+    try:
+        yield
+    finally:
+        unet.set_attn_processor(fused)
+
+
 def _train(
     checkpoint: Checkpoint,
     unet: UNet2DConditionModel,
@@ -135,15 +149,18 @@ def _train(
 ) -> list[float]:
     """Run all optimiser steps; the loss of each."""
     parameters = [parameter for parameter in unet.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(
+        parameters, lr=settings.learning_rate, weight_decay=1e-2, fused=True
+    )
     noiser = DDPMScheduler.from_config(checkpoint.scheduler(1).config)
     losses: list[float] = []
     for step in range(settings.steps):
-        total = 0.0
+        parts = []
         for _ in range(settings.gradient_accumulation):
-            loss = _loss(checkpoint, unet, examples, noiser, settings.prior_loss_weight)
-            (loss / settings.gradient_accumulation).backward()  # type: ignore[no-untyped-call]
-            total += float(loss.detach()) / settings.gradient_accumulation
+            loss = _loss(checkpoint, unet, examples, noiser, settings)
+            loss.backward()  # type: ignore[no-untyped-call]
+            parts.append(loss.detach())
+        total = float(torch.stack(parts).sum())  # a GPU is waited for once a step
         if not total < float("inf"):
             raise StageError(
                 f"fine-tuning's loss is {total} at step {step}, wanted a finite one",
@@ -162,9 +179,9 @@ def _loss(
     unet: UNet2DConditionModel,
     examples: Examples,
     noiser: DDPMScheduler,
-    prior_weight: float,
+    settings: FinetuneConfig,
 ) -> Tensor:
-    """The loss of one fresh batch."""
+    """The loss of one fresh batch, as its share of the optimiser step that it is a part of."""
     batch = examples.draw()
     device = checkpoint.compute.device
     noise = torch.randn(batch.latents.shape, generator=examples.generator).to(device)
@@ -175,7 +192,10 @@ def _loss(
     with checkpoint.compute.autocast():
         prediction = unet(noisy, steps, batch.embeddings, return_dict=False)[0]
     target = _target(noiser, batch.latents, noise, steps)
-    return prior_preserving_loss(prediction, target, batch.weight, batch.n_instance, prior_weight)
+    loss = prior_preserving_loss(
+        prediction, target, batch.weight, batch.n_instance, settings.prior_loss_weight
+    )
+    return loss / settings.gradient_accumulation
 
 
 def _target(noiser: Any, latents: Tensor, noise: Tensor, steps: Tensor) -> Tensor:

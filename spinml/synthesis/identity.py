@@ -11,6 +11,8 @@ from spinml.config import CheckpointConfig
 from spinml.errors import CheckpointError
 
 HOME = "home"
+CONTROLNET = "controlnet_"
+"""How the folder of a feature's ControlNet inside a checkpoint is called, without the feature."""
 _CONTENT = {".safetensors", ".bin", ".json", ".txt", ".onnx"}
 """Suffixes of the files that decide what a checkpoint draws."""
 
@@ -44,6 +46,19 @@ def locate(name: str) -> Path | None:
             details={"name": name},
         )
     return None
+
+
+def expandable_features(config: CheckpointConfig) -> frozenset[str] | None:
+    """The L1 features that there is a ControlNet for; None when only the hub knows.
+
+    Raises:
+        CheckpointError: see :func:`locate`.
+    """
+    named, folder = frozenset(config.controlnets), locate(config.base)
+    if folder is None:
+        return named or None
+    parts = (path.name for path in folder.glob(f"{CONTROLNET}*") if path.is_dir())
+    return named | {name.removeprefix(CONTROLNET) for name in parts}
 
 
 def checkpoint_identity(config: CheckpointConfig) -> str:

@@ -7,13 +7,17 @@ import pytest
 from scipy.special import log_ndtr, ndtr
 
 from spinml.bundle import BundleLimits, decode_png
+from spinml.errors import DeviceError
 from spinml.privacy.leakage import measure_leakage
 from spinml.privacy.noise import add_noise, epsilon, sent_pixels
 from spinml.privacy.receive import bundle_from_parts
+from spinml.privacy.reidentification import sanitize_alike
 from spinml.privacy.sanitizer import sanitize
+from spinml.privacy.secret import data_folder, device_secret
 from tests.photos import request_of, segmented
 
 SIGMAS = (5, 10, 50)
+SECRET = bytes(32)
 
 
 def made(sigma=None, seed=0, target="L2", background="L0", segment="target", hole="inpaint"):
@@ -30,7 +34,7 @@ def sent(sanitized, name="target"):
 @pytest.mark.parametrize("sigma", [5, 10, 25])
 def test_the_noise_is_gaussian_and_of_the_asked_size(sigma):
     plain = np.full((256, 256, 4), 128, np.uint8)
-    away = add_noise(plain, sigma, 0)[..., :3].astype(float) - 128
+    away = add_noise(plain, sigma, 0, SECRET)[..., :3].astype(float) - 128
     assert away.mean() == pytest.approx(0, abs=0.02 * sigma)
     assert away.std() == pytest.approx(sigma, rel=0.02)
     for k in (1, 2):  # rounded: what is at most k σ was less than half a level more
@@ -64,11 +68,55 @@ def test_the_same_request_gives_the_same_bytes_and_another_seed_others():
     assert not np.array_equal(sent(made(10)), sent(made(10, seed=1)))
 
 
-def test_the_seed_alone_does_not_give_the_noise_away():
-    """The server has the seed: noise that it could compute, it could take off."""
-    first, second = (np.full((64, 64, 4), level, np.uint8) for level in (120, 121))
-    noise = [add_noise(p, 10, 0)[..., :3].astype(float) - p[0, 0, 0] for p in (first, second)]
-    assert abs(np.corrcoef(noise[0].ravel(), noise[1].ravel())[0, 1]) < 0.05
+def noise_of(plain, sigma=10, seed=0, secret=SECRET):
+    """The noise on a grey picture, in units of σ."""
+    return (add_noise(plain, sigma, seed, secret)[..., :3].astype(float) - plain[..., :3]) / sigma
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"secret": b"x" * 32}, {"seed": 1}, {"sigma": 20}, {"plain": np.full((64, 64, 4), 121)}],
+)
+def test_whoever_lacks_one_part_cannot_compute_the_noise(change):
+    """The server has seed and σ, and may guess the pixels: the device's key is what it lacks."""
+    known = {"plain": np.full((64, 64, 4), 120, np.uint8)}
+    assert np.array_equal(noise_of(**known), noise_of(**known))
+    guessed = known | change
+    guessed["plain"] = guessed["plain"].astype(np.uint8)
+    other = noise_of(**guessed)
+    assert abs(np.corrcoef(noise_of(**known).ravel(), other.ravel())[0, 1]) < 0.05
+
+
+def test_one_picture_at_two_strengths_cannot_be_solved_for():
+    """x + 5 n and x + 10 n would give x away."""
+    clean, weak, strong = (sent(made(sigma))[..., :3].astype(float) for sigma in (None, 5, 10))
+    shown = sent(made())[..., 3] > 0
+    solved = (2 * weak - strong)[shown]
+    assert np.sqrt(np.mean((solved - clean[shown]) ** 2)) > 8
+
+
+def test_the_key_is_made_once_kept_and_private():
+    first = made(10).bundle.digest
+    path = data_folder() / "noise_key"
+    assert path.stat().st_mode & 0o077 == 0
+    assert (device_secret(), len(device_secret())) == (path.read_bytes(), 32)
+    assert [item.name for item in data_folder().iterdir()] == ["noise_key"]
+    path.unlink()
+    assert made(10).bundle.digest != first
+    path.write_bytes(b"short")
+    with pytest.raises(DeviceError, match="5 bytes, wanted 32"):
+        made(10)
+
+
+def test_no_key_is_made_where_no_noise_is_asked_for():
+    made()
+    assert not (data_folder() / "noise_key").exists()
+
+
+def test_the_attacker_draws_noise_of_its_own():
+    sanitized = made(10)
+    (candidate,) = sanitize_alike(sanitized, [segmented()])
+    assert not np.array_equal(candidate["target"], sent(sanitized))
 
 
 def test_the_server_takes_it_as_l2_and_reads_the_sigma():

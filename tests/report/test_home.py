@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 
 from spinml.device.measures import measure_segments
 from spinml.images import resize
@@ -35,6 +38,7 @@ def test_a_planted_copy_and_the_attack_stand_in_the_report(tmp_path: Path) -> No
     sanitized = sanitize(request_of("L2", "L0"), photos)
     measures = measure_segments(sanitized, photos, tmp_path / "run.npz", embedder=embedder)
     home = build_home_report(photos, sanitized, measure_leakage(sanitized), measures, None)
+    assert [segment.what for segment in home.segments] == ["its pixels", "the word alone"]
     assert home.leakage[0].sim == measures["target"].sim
     beyond = {figure.name: figure for figure in home.beyond}
     copies = beyond["copies among the synthetic images"]
@@ -44,3 +48,23 @@ def test_a_planted_copy_and_the_attack_stand_in_the_report(tmp_path: Path) -> No
     assert attack.target == "100% (95 %: 51%–100%; chance 25.0%)"
     assert attack.background == "chance, 25.0%: nothing was sent"
     assert "empty prompt" in beyond["prompt SIM"].target
+
+
+@pytest.mark.parametrize(
+    ("scheme", "changes", "what"),
+    [
+        ("L2", {"noise": {"target": 50}}, r"its pixels with noise σ 50 \(ε [\d,]{5,} at δ 1e-05\)"),
+        ("L1", {"features": {"target": "soft_edges"}}, r"a feature map \(soft_edges\)"),
+    ],
+)
+def test_the_report_says_how_a_segment_left(
+    scheme: str, changes: dict[str, Any], what: str, tmp_path: Path
+) -> None:
+    photos = [segmented()]
+    sanitized = sanitize(request_of(scheme, "L0", **changes), photos)
+    embedder = colour_embedder(tmp_path / "e.onnx")
+    same = np.eye(3, dtype=np.float32)
+    np.savez(tmp_path / "run.npz", target=same, background=same, index=[0, 1, 2])
+    measures = measure_segments(sanitized, photos, tmp_path / "run.npz", embedder=embedder)
+    home = build_home_report(photos, sanitized, measure_leakage(sanitized), measures, None)
+    assert re.fullmatch(what, home.segments[0].what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +69,26 @@ def test_server_report_shows_figures_and_nothing_private(report: RunReport) -> N
     assert "80.0 %" in html  # best validation accuracy
     assert "train (reused)" in html
     assert html.count(f"base64,{SHARED}") == 3
-    assert "stayed at home" not in html
+    assert "at home" not in html
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"noise": {"target": 10}}, ("target&nbsp;<b>L2 (noise σ 10)</b>", "<b>L0</b>.")),
+        ({"schemes": {"target": "mosaic"}}, ("target&nbsp;<b>L2 (mosaic)</b>",)),
+        (
+            {"privacy": {"target": "L1", "background": "L1"}, "features": {"target": "pose"}},
+            ("target&nbsp;<b>L1 (pose)</b>, background&nbsp;<b>L1 (canny)</b>.",),
+        ),
+    ],
+)
+def test_noise_and_features_stand_beside_the_preference(
+    report: RunReport, changes: dict[str, Any], told: tuple[str, ...]
+) -> None:
+    request = parse_request(report.request.model_dump() | changes)
+    html = render_server_report(report.model_copy(update={"request": request}))
+    assert all(part in " ".join(html.split()) for part in told)
 
 
 def test_text_of_the_request_is_escaped(report: RunReport) -> None:
@@ -89,10 +109,20 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
     home = HomeReport(
         segments=(
             SegmentDisclosure(
-                name="target", scheme=Scheme.L2, words="dog", private=(PNG,), sent=(PNG,)
+                name="target",
+                scheme=Scheme.L2,
+                what="its pixels with noise σ 10 (ε 12,345 at δ 1e-05)",
+                words="dog",
+                private=(PNG,),
+                sent=(PNG,),
             ),
             SegmentDisclosure(
-                name="background", scheme=Scheme.L0, words="bedroom", private=(PNG,), sent=()
+                name="background",
+                scheme=Scheme.L0,
+                what="the word alone",
+                words="bedroom",
+                private=(PNG,),
+                sent=(),
             ),
         ),
         leakage=(
@@ -110,6 +140,8 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
     )
     html = render_home_report(report, home)
     assert "only the words <q>bedroom</q>" in html
+    assert "Target object — L2: “dog” and its pixels with noise σ 10 (ε 12,345 at δ 1e-05)" in html
+    assert "Background — L0: the word alone" in html
     assert "62.5 %" in html
     assert "90.00 %" in html
     assert "0.710" in html

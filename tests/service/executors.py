@@ -113,6 +113,6 @@ def quick(config: ServerConfig, store: ArtifactStore) -> QuickExecutor:
 
 def checkpoint(folder: Path) -> Path:
     """A folder that passes for a checkpoint as long as nobody loads it."""
-    folder.mkdir(parents=True)
+    (folder / "controlnet_canny").mkdir(parents=True)
     (folder / "model_index.json").write_text(json.dumps({"_class_name": "none"}))
     return folder

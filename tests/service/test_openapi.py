@@ -51,7 +51,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
         ("post /v1/runs", "401", {"authentication_failed"}),
         ("post /v1/runs", "409", {"conflict"}),
         ("post /v1/runs", "413", {"bundle_limit", "payload_too_large"}),
-        ("post /v1/runs", "422", {"invalid_request", "preference_violation"}),
+        ("post /v1/runs", "422", {"invalid_request", "preference_violation", "unknown_feature"}),
         ("post /v1/runs", "503", {"server_unavailable"}),
         ("get /v1/runs/{run_id}", "404", {"not_found"}),
         ("get /v1/runs/{run_id}/model", "409", {"not_ready"}),

@@ -7,17 +7,22 @@ import zipfile
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from pathlib import Path
 
 import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from spinml.config import CheckpointConfig
+from spinml.errors import UnknownFeatureError
 from spinml.request import Scheme
 from spinml.service import submit as submit_module
 from spinml.service.app import create_app
 from spinml.service.erasure import erase_orphans
 from spinml.service.runs import list_runs
 from spinml.service.state import ServiceState
+from spinml.service.submit import refuse_unexpandable
+from spinml.synthesis.identity import expandable_features
 from tests.service import bundles
 from tests.service.conftest import Headers
 
@@ -263,3 +268,28 @@ def test_a_server_that_dies_in_between_leaves_nothing(
     assert "private" not in answer.text
     assert client.get("/v1/runs", headers=headers()).json()["runs"] == []
     assert erase_orphans(state.database, state.store) == 2
+
+
+def test_a_feature_without_a_controlnet_is_refused_before_anything_is_kept(
+    client: TestClient, headers: Headers, state: ServiceState, nothing_left: None
+) -> None:
+    (Path(state.config.checkpoint.base) / "controlnet_canny").rename(
+        Path(state.config.checkpoint.base) / "controlnet_depth"
+    )
+    answer = send(client, headers(), bundles.bundle(Scheme.L1).to_parts())
+    refuses(answer, 422, "unknown_feature")
+    error = answer.json()["error"]
+    assert "'canny' of the target" in error["message"]
+    assert error["remedy"] == "name one that it can expand: depth"
+    assert error["details"] == {"expandable": ["depth"], "lacking": {"target": "canny"}}
+
+
+def test_the_features_of_a_hub_checkpoint_are_those_named() -> None:
+    hub = CheckpointConfig(base="someone/model")
+    assert expandable_features(hub) is None
+    named = CheckpointConfig(base="someone/model", controlnets={"pose": "someone/pose"})
+    assert expandable_features(named) == {"pose"}
+    assert expandable_features(CheckpointConfig()) == {"canny"}
+    with pytest.raises(UnknownFeatureError, match="canny"):
+        refuse_unexpandable(named, bundles.bundle(Scheme.L1))
+    refuse_unexpandable(hub, bundles.bundle(Scheme.L1))

@@ -53,6 +53,18 @@ def test_the_cache_changes_nothing_but_the_time(checkpoint: Checkpoint) -> None:
         torch.testing.assert_close(one.embeddings, other.embeddings, atol=1e-4, rtol=1e-4)
 
 
+def test_a_tuned_unet_keeps_the_attention_it_samples_with(checkpoint: Checkpoint) -> None:
+    tuned = finetune(checkpoint, _references(), None, _settings(), seed=0).unet
+    kinds = {name: type(kind) for name, kind in tuned.attn_processors.items()}
+    assert kinds == {name: type(kind) for name, kind in checkpoint.unet.attn_processors.items()}
+
+
+def test_accumulated_parts_weigh_as_one_mean(checkpoint: Checkpoint) -> None:
+    whole = finetune(checkpoint, _references(), None, _settings(), seed=0)
+    parts = finetune(checkpoint, _references(), None, _settings(gradient_accumulation=4), seed=0)
+    assert parts.losses[0] == pytest.approx(whole.losses[0], rel=0.3)
+
+
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_same_seed_gives_the_same_weights(checkpoint: Checkpoint, method: str) -> None:
     before = checkpoint.unet.state_dict()
