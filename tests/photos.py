@@ -43,7 +43,8 @@ def segmented(
     photo: Photo | None = None, mask: Mask | None = None, keypoints: Keypoints | None = None
 ) -> SegmentedPhoto:
     photo = cat() if photo is None else photo
-    return SegmentedPhoto(PrivatePhoto(photo), ellipse() if mask is None else mask, keypoints)
+    mask = ellipse() if mask is None else mask
+    return SegmentedPhoto(PrivatePhoto(photo), {"target": mask}, keypoints)
 
 
 def whole(photo: Photo, **more: Any) -> SegmentInput:

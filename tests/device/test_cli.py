@@ -19,7 +19,7 @@ from spinml.privacy.sanitizer import private_segments
 from spinml.privacy.similarity import OnnxEmbedder
 from tests.device.models import brightness_classifier, colour_embedder, pose_model, segmenter
 from tests.device.server import RUN, Script, events, failed, file, run_status, stage, told
-from tests.photos import cat, ellipse, real_photos, standing
+from tests.photos import cat, ellipse, real_photos, request_of, standing
 
 KEY = "sk-very-secret"
 
@@ -127,8 +127,9 @@ def test_photos_without_the_target_are_left_out_and_said(files):
 
 def test_similarity_of_private_segments_and_a_runs_embeddings(files):
     colour_embedder(files / "e.onnx")
-    photo = SegmentedPhoto(PrivatePhoto(cat()), ellipse())
-    own = {n: OnnxEmbedder(files / "e.onnx")(s) for n, s in private_segments([photo]).items()}
+    photo = SegmentedPhoto(PrivatePhoto(cat()), {"target": ellipse()})
+    private = private_segments(request_of(), [photo])
+    own = {n: OnnxEmbedder(files / "e.onnx")(s) for n, s in private.items()}
     away = np.float32([[0, 0, -1]])
     np.savez(
         files / "run.npz", target=own["target"], background=away, index=[3],
