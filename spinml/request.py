@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +25,9 @@ from spinml.preference import (
     TARGET,
     PrivacyPreference,
     Scheme,
+    by_segment,
+    folded,
+    preference_by_segment,
 )
 
 __all__ = [
@@ -43,8 +45,6 @@ __all__ = [
 DEFAULT_FEATURE = "canny"
 LEAST_NOISE, MOST_NOISE = 0.5, 500.0
 """Bounds of σ in grey levels: less is lost in rounding, more leaves nothing of a picture."""
-_SHOWN = 40
-"""Characters of a wrong name that an error repeats."""
 
 
 class Task(StrEnum):
@@ -120,18 +120,19 @@ class TrainingRequest(BaseModel):
             if "target_objects" in data:
                 raise ValueError("give either target_object or target_objects")
             data["target_objects"] = [data.pop("target_object")]
-        objects = data["target_objects"] if "target_objects" in data else []
+        objects = data.get("target_objects", [])
         if not isinstance(objects, list | tuple) or not all(isinstance(o, str) for o in objects):
             return data
         objects = objects[:MAX_OBJECTS]
+        if not objects:
+            return data
         for field in ("features", "noise", "schemes"):
             if field in data:
-                data[field] = _named(field, data[field], objects)
-        if "privacy" in data:
-            data["privacy"] = _preference("privacy", data["privacy"], objects)
+                data[field] = by_segment(field, data[field], objects)
+        data["privacy"] = preference_by_segment("privacy", data.get("privacy", {}), objects)
         if isinstance(data.get("mixture"), list | tuple):
             data["mixture"] = [
-                _preference(f"mixture.{number}", entry, objects, least=1)
+                preference_by_segment(f"mixture.{number}", entry, objects, least=1)
                 for number, entry in enumerate(data["mixture"])
             ]
         return data
@@ -209,56 +210,11 @@ class TrainingRequest(BaseModel):
 
 
 def _distinct(what: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    folded = [_folded(name) for name in names]
-    twice = sorted({name for name in folded if folded.count(name) > 1})
+    alike = [folded(name) for name in names]
+    twice = sorted({name for name in alike if alike.count(name) > 1})
     if twice:
         raise ValueError(f"{what} must differ, these stand twice: {', '.join(twice)}")
     return names
-
-
-def _named(field: str, named: Any, objects: Sequence[str]) -> Any:
-    """``named`` by segments' names instead of objects' words; what is no mapping as it is.
-
-    Raises:
-        ValueError: a key is neither, or two mean the same segment.
-    """
-    if not isinstance(named, dict):
-        return named
-    segments = (*OBJECT_SEGMENTS[: len(objects)], BACKGROUND)
-    by_words = {_folded(words): name for words, name in zip(objects, segments, strict=False)}
-    found: dict[str, Any] = {}
-    unknown = []
-    for key, value in named.items():
-        segment = key if key in segments else by_words.get(_folded(str(key)))
-        if segment is None:
-            unknown.append(str(key)[:_SHOWN])
-        elif segment in found:
-            raise ValueError(f"{field} names {segment} twice, by its words and as a segment")
-        else:
-            found[segment] = value
-    if unknown:
-        may = [f"{name} ({words})" for name, words in zip(segments, objects, strict=False)]
-        raise ValueError(
-            f"{field} names {', '.join(sorted(unknown))}, which the request does not have; "
-            f"it may name {', '.join(may)} and {BACKGROUND}"
-        )
-    return found
-
-
-def _preference(field: str, named: Any, objects: Sequence[str], least: int = 0) -> Any:
-    """As :func:`_named`, of a preference that names ``least`` segments; the others are at L0."""
-    if isinstance(named, PrivacyPreference):
-        named = named.root
-    named = _named(field, named, objects)
-    if not isinstance(named, dict):
-        return named
-    if len(named) < least:
-        raise ValueError(f"{field} is empty; write {{{TARGET}: L0}} for words alone")
-    return dict.fromkeys(OBJECT_SEGMENTS[: len(objects)], Scheme.L0) | named
-
-
-def _folded(words: str) -> str:
-    return " ".join(words.casefold().split())
 
 
 def parse_request(data: object) -> TrainingRequest:

@@ -234,7 +234,7 @@ def _preferences(request: TrainingRequest) -> str:
     """The preferences in words: "target object L2, background L0", a mixture's joined by "and"."""
     titles = {name: request.words_of(name) for name in request.object_segments}
     if len(titles) == 1:
-        titles = {name: "target object" for name in titles}
+        titles = dict.fromkeys(titles, "target object")
     titles[BACKGROUND] = BACKGROUND
     return " and ".join(
         ", ".join(f"{title} {preference.of(name)}" for name, title in titles.items())

@@ -85,8 +85,7 @@ def histogram_mi(x: Grey, ys: Sequence[Grey]) -> float:
     """
     joint_y = np.zeros(x.size, np.int64)
     for image in ys:
-        # Numbered anew each time: the codes of many images would not fit 64 bits.
-        joint_y = np.unique(joint_y * BINS + _binned(image), return_inverse=True)[1]
+        joint_y = _compact(joint_y * BINS + _binned(image))
     code_x = _binned(x)
     joint = joint_y * BINS + code_x
     return max(0.0, _entropy(code_x) + _entropy(joint_y) - _entropy(joint))
@@ -140,6 +139,13 @@ def _mean(photos: Sequence[dict[str, MutualInformation]], name: str) -> MutualIn
 
 def _binned(image: Grey) -> npt.NDArray[np.int64]:
     return image.ravel().astype(np.int64) * BINS // 256
+
+
+def _compact(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """``codes`` numbered anew where they are large: those of many images would not fit 64 bits."""
+    if codes.max() < BINS**3:
+        return codes
+    return np.asarray(np.unique(codes, return_inverse=True)[1], np.int64)
 
 
 def _entropy(codes: npt.NDArray[np.int64]) -> float:

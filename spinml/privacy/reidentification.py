@@ -13,7 +13,8 @@ shipped home it found at least as many photos as the cosine of embeddings did, f
 feature maps.
 
 Each segment is attacked by what was sent of it, at several schemes by the best of them; who
-combines segments finds at least what the better one finds. Ten photos of one home are few: mind the interval.
+combines segments finds at least what the better one finds. Ten photos of one home are few: mind
+the interval.
 """
 
 from __future__ import annotations

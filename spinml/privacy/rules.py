@@ -61,8 +61,9 @@ def _check_segments(bundle: SanitizedBundle) -> None:
     wanted = [f"{name} at {scheme}" for name, scheme in request.disclosures]
     names = [f"{segment.name} at {segment.scheme}" for segment in bundle.segments]
     if sorted(names) != sorted(wanted):
+        shown = ", ".join(names[: len(wanted) + 1]) or "none"
         raise PreferenceViolationError(
-            f"the bundle has segments {', '.join(names) or 'none'}; "
+            f"the bundle has {len(names)} segment(s), {shown}; "
             f"it must have {', '.join(wanted)}, once each"
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from spinml.bundle import BundleLimits, HoleMode, SanitizedBundle
@@ -25,7 +25,7 @@ class Sanitized(DeviceOnly):
     bundle: SanitizedBundle
     views: tuple[PhotoView, ...]
     skipped: tuple[Skipped, ...] = ()
-    way: Way = Way()
+    way: Way = field(default_factory=Way)
     """How it was made: to put other photos through the same sanitizer."""
 
     def __repr__(self) -> str:

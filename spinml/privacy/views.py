@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -84,7 +84,7 @@ class Way:
     """Side of a target object's square cut-out."""
     hole: HoleMode = "inpaint"
     """How target objects' places leave a background at L2."""
-    models: FeatureModels = FeatureModels()
+    models: FeatureModels = field(default_factory=FeatureModels)
 
 
 def take_views(

@@ -11,14 +11,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from spinml import __version__
 from spinml.report import plots
 from spinml.report.model import HomeReport, RunReport, SegmentDisclosure
-from spinml.request import Scheme
+from spinml.request import PrivacyPreference, Scheme, TrainingRequest
 
 _MEANINGS = {
     Scheme.L0: "words only",
     Scheme.L1: "words and a feature map",
     Scheme.L2: "words and the segment's pixels",
 }
-_TITLES = {"target": "Target object", "background": "Background"}
 
 
 def render_server_report(report: RunReport) -> str:
@@ -38,7 +37,9 @@ def _render(report: RunReport, home: HomeReport | None) -> str:
     template = environment.get_template("report.html.j2")
     request = report.request
     return template.render(
-        title=f"A model for one job: {request.target_object} in the {request.background}",
+        title=f"A model for one job: {' and '.join(request.target_objects)} in the "
+        f"{request.background}",
+        preferences=[_preference(request, each) for each in request.preferences],
         version=__version__,
         request=request,
         run=_run_view(report),
@@ -54,6 +55,7 @@ def _run_view(report: RunReport) -> dict[str, Any]:
         "id": report.run_id,
         "images": report.images,
         "rejected": report.rejected,
+        "datasets": report.datasets,
         "best_validation": report.best_validation,
         "total": duration(report.seconds),
         "references": {
@@ -88,13 +90,18 @@ def _home_view(report: RunReport, home: HomeReport) -> dict[str, Any]:
 def _segment_view(segment: SegmentDisclosure) -> dict[str, Any]:
     return {
         "name": segment.name,
-        "title": _TITLES[segment.name],
+        "title": segment.name.replace("_", " ").capitalize(),
         "scheme": segment.scheme.value,
         "meaning": _MEANINGS[segment.scheme],
         "words": segment.words,
         "private": _encoded(segment.private),
         "sent": _encoded(segment.sent),
     }
+
+
+def _preference(request: TrainingRequest, preference: PrivacyPreference) -> list[tuple[str, str]]:
+    """(segment's words, scheme) of every segment."""
+    return [(request.words_of(name), preference.of(name).value) for name in request.segments]
 
 
 def _encoded(images: Iterable[bytes]) -> list[str]:

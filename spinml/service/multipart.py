@@ -20,8 +20,8 @@ BODY: dict[str, Any] = {
         "required": True,
         "description": (
             "`SanitizedBundle.to_parts()`: the manifest, and one PNG part for each image that it "
-            "declares, named `target.0`, `target.1`, …, `target_2.0`, …, `background.0`, … The number "
-            "goes on through all segments of one name. File names are ignored."
+            "declares, named `target.0`, `target.1`, …, `target_2.0`, …, `background.0`, … The "
+            "number goes on through all segments of one name. File names are ignored."
         ),
         "content": {
             "multipart/form-data": {

@@ -12,6 +12,7 @@ from spinml.device.described import DescribedFigure
 from spinml.images import encode_png
 from spinml.report.html import duration, render_home_report, render_server_report
 from spinml.report.model import (
+    DatasetPart,
     Epoch,
     HomeReport,
     LeakageRow,
@@ -53,8 +54,7 @@ def report() -> RunReport:
             StageTime(label="generate", state="done", seconds=75.2),
             StageTime(label="train", state="reused", seconds=0),
         ),
-        images=480,
-        rejected=7,
+        datasets=(DatasetPart(preference="(L2, L0)", images=480, rejected=7),),
         history=tuple(epochs),
         confusion=((9, 1), (2, 8)),
         samples={"eating": (SHARED,), "sitting": (SHARED,)},
@@ -96,10 +96,21 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
             ),
         ),
         leakage=(
-            LeakageRow(segment="target", scheme=Scheme.L2, histogram=0.9, regional=0.8, sim=0.71),
+            LeakageRow(
+                segment="target",
+                words="dog",
+                schemes=(Scheme.L2,),
+                histogram=0.9,
+                regional=0.8,
+                sim=0.71,
+            ),
         ),
         beyond=(
-            DescribedFigure("prompt SIM", "0.271 (empty prompt 0.240)", "not measured", "Words."),
+            DescribedFigure(
+                "prompt SIM",
+                {"target": "0.271 (empty prompt 0.240)", "background": "not measured"},
+                "Words.",
+            ),
         ),
         evaluation={
             "accuracy": 0.625,

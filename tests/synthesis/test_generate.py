@@ -35,7 +35,7 @@ def _stage(config: ServerConfig, **settings: Any) -> Stage:
             "checkpoint": checkpoint_identity(config.checkpoint),
             "resolution_px": 64,
             "dtype": "float32",
-            "target_object": "dog",
+            "target_objects": ["dog"],
             "background": "bedroom",
             "label_classes": LABELS,
             "images_per_class": 6,
@@ -66,13 +66,13 @@ def test_a_dataset_has_every_column_and_agrees_with_itself(dataset: Path) -> Non
     rows = list(ShardDataset(dataset).rows())
     assert len(rows) == 12
     for row in rows:
-        image, mask = decode_image(row["image"]), decode_mask(row["mask"])
-        x0, y0, x1, y1 = row["box"]
+        image, mask = decode_image(row["image"]), decode_mask(row["masks"][0])
+        x0, y0, x1, y1 = map(int, row["boxes"][0])
         assert image.shape == (64, 64, 3)
         assert mask[y0:y1, x0:x1].sum() == mask.sum() > 0
         assert LABELS[row["label"]] == row["label_name"]
-        assert row["prompt"] == f"a dog is {row['label_name']}, plain background"
-        assert row["target_model"].startswith("base:")
+        assert row["prompts"] == [f"a dog is {row['label_name']}, plain background"]
+        assert row["target_models"][0].startswith("base:")
     features = json.loads(pq.read_schema(dataset / "shard-00000.parquet").metadata[b"huggingface"])
     assert features["info"]["features"]["label"]["names"] == LABELS
 
@@ -131,7 +131,7 @@ def test_exports_have_the_layouts_that_others_read(dataset: Path, tmp_path: Path
     ]
     export_yolo(dataset, tmp_path / "yolo")
     description = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
-    assert description["names"] == dict(enumerate(LABELS))
+    assert description["names"] == {0: "dog"}
     files = list((tmp_path / "yolo" / "labels").rglob("*.txt"))
     assert len(files) == 12
     values = np.array([float(value) for value in files[0].read_text().split()[1:]])
