@@ -47,8 +47,10 @@ class RunReport(_Part):
     run_id: str
     request: TrainingRequest
     stages: tuple[StageTime, ...]
+    images: int = Field(description="Synthetic images, of all datasets together.")
+    rejected: int = Field(description="Broken objects that were drawn again, of all datasets.")
     datasets: tuple[DatasetPart, ...] = Field(
-        min_length=1, description="One for each preference; the model is trained on all."
+        default=(), description="One for each preference; the model is trained on all."
     )
     history: tuple[Epoch, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = Field(
@@ -62,16 +64,6 @@ class RunReport(_Part):
         description="What the diffusion model was fine-tuned on, by segment (and scheme, where a "
         "mixture needs several).",
     )
-
-    @property
-    def images(self) -> int:
-        """Synthetic images of all datasets."""
-        return sum(part.images for part in self.datasets)
-
-    @property
-    def rejected(self) -> int:
-        """Broken objects of all datasets that were drawn again."""
-        return sum(part.rejected for part in self.datasets)
 
     @property
     def seconds(self) -> float:

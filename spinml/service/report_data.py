@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -37,6 +37,7 @@ def assemble_report(store: ArtifactStore, run: Run) -> RunReport:
     plan = plan_from_json(run.plan)
     try:
         request = TrainingRequest.model_validate(run.request)
+        datasets = _datasets(request, figures["datasets"])
         return RunReport(
             run_id=str(run.id),
             request=request,
@@ -44,14 +45,9 @@ def assemble_report(store: ArtifactStore, run: Run) -> RunReport:
                 StageTime(label=stage.label, state=stage.state, seconds=stage.seconds)
                 for stage in run_status(run).stages
             ),
-            datasets=tuple(
-                DatasetPart(
-                    preference=str(preference),
-                    images=part["images"],
-                    rejected=sum(part["rejected"].values()),
-                )
-                for preference, part in zip(request.preferences, figures["datasets"], strict=True)
-            ),
+            images=sum(part.images for part in datasets),
+            rejected=sum(part.rejected for part in datasets),
+            datasets=datasets,
             history=tuple(_epoch(item) for item in figures["history"]),
             confusion=figures["validation"]["confusion"],
             samples={
@@ -65,6 +61,20 @@ def assemble_report(store: ArtifactStore, run: Run) -> RunReport:
             f"the run's measurements are not those of this version: {type(error).__name__}",
             remedy="submit again",
         ) from None
+
+
+def _datasets(
+    request: TrainingRequest, figures: Sequence[Mapping[str, Any]]
+) -> tuple[DatasetPart, ...]:
+    """The datasets by the preference that each was made under."""
+    return tuple(
+        DatasetPart(
+            preference=str(preference),
+            images=part["images"],
+            rejected=sum(part["rejected"].values()),
+        )
+        for preference, part in zip(request.preferences, figures, strict=True)
+    )
 
 
 def _epoch(figures: Mapping[str, Any]) -> Epoch:

@@ -54,7 +54,8 @@ def report() -> RunReport:
             StageTime(label="generate", state="done", seconds=75.2),
             StageTime(label="train", state="reused", seconds=0),
         ),
-        datasets=(DatasetPart(preference="(L2, L0)", images=480, rejected=7),),
+        images=480,
+        rejected=7,
         history=tuple(epochs),
         confusion=((9, 1), (2, 8)),
         samples={"eating": (SHARED,), "sitting": (SHARED,)},
@@ -133,3 +134,55 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_mixtures_datasets_are_named_by_preference(report: RunReport) -> None:
+    parts = (
+        DatasetPart(preference="(L2, L0)", images=240, rejected=3),
+        DatasetPart(preference="(L0, L0)", images=239, rejected=4),
+    )
+    html = render_server_report(report.model_copy(update={"datasets": parts}))
+    assert "<td>(L0, L0)</td>" in html
+    assert ">239<" in html
+    alone = render_server_report(report.model_copy(update={"datasets": parts[:1]}))
+    assert "<td>(L2, L0)</td>" not in alone
+
+
+def test_a_report_of_several_objects_names_each(report: RunReport) -> None:
+    request = parse_request(
+        {
+            "target_objects": ["pill bottle", "photo frame"],
+            "background": "bedroom",
+            "training_objective": "is it open",
+            "label_classes": ["open", "closed"],
+            "privacy": {"pill bottle": "L1"},
+            "mixture": [{"photo frame": "L2"}],
+        }
+    )
+    segments = [
+        SegmentDisclosure(
+            name=name, scheme=scheme, words=request.words_of(name), private=(PNG,), sent=()
+        )
+        for name, scheme in request.disclosures
+    ]
+    rows = [
+        LeakageRow(
+            segment=name,
+            words=request.words_of(name),
+            schemes=request.disclosed(name),
+            histogram=0.1,
+            regional=0.1,
+            sim=None if name == "target_2" else 0.5,
+        )
+        for name in request.segments
+    ]
+    figure = DescribedFigure("prompt SIM", dict.fromkeys(request.segments, "0.3"), "Words.")
+    home = HomeReport(segments=tuple(segments), leakage=tuple(rows), beyond=(figure,))
+    html = render_home_report(report.model_copy(update={"request": request}), home)
+    assert "A model for one job: pill bottle and photo frame in the bedroom" in html
+    assert "Target 2, “photo frame” — L2" in html
+    assert "<th>target</th><th>target_2</th><th>background</th>" in html
+    assert html.count(">–<") == 1  # no SIM of an object that no photo shows
+    lead = re.sub(r"\s+", " ", html.split('class="lead">')[1].split("</p>")[0])
+    assert "photo frame&nbsp;<b>L0</b>" in lead
+    assert lead.count("bedroom&nbsp;<b>L0</b>") == 2
