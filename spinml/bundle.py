@@ -3,7 +3,8 @@
 A bundle is made by :func:`spinml.privacy.sanitizer.sanitize` on the device, and by
 :func:`spinml.privacy.receive.bundle_from_parts` on arrival; every other way of making or changing
 one raises TypeError (design rule 1). It travels as ``multipart/form-data``: one part ``manifest``
-(JSON) and one PNG part for each image, named ``<segment>.<index>``. The same checks
+(JSON) and one PNG part for each image, named ``<segment>.<index>``, where the index goes on through
+all sanitized segments of that name. The same checks
 (:mod:`spinml.privacy.rules`) run before sending and on arrival: what the declared preference does
 not allow makes no bundle on either side.
 """
@@ -13,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn
 
 import numpy as np
@@ -22,6 +24,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
 from spinml.errors import BundleLimitError, MalformedBundleError
+from spinml.preference import SegmentName
 from spinml.request import Scheme, TrainingRequest
 
 MANIFEST_PART = "manifest"
@@ -46,15 +49,16 @@ class BundleLimits(BaseModel):
 
 
 class SanitizedSegment(BaseModel):
-    """One segment of the photos (target object or background), sanitized by its scheme.
+    """One segment of the photos (a target object or the background), sanitized by one scheme.
 
     ``images`` are PNG files: none at L0; feature maps at L1, grey or RGB; at L2 RGBA cut-outs of
-    the target object or RGBA backgrounds. Their order and number are those of the photos used.
+    the target object or RGBA backgrounds. Their order and number are those of the photos on which
+    the segment was found.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Literal["target", "background"]
+    name: SegmentName
     scheme: Scheme
     text: str = Field(min_length=1, max_length=60)
     feature: str | None = None
@@ -63,7 +67,11 @@ class SanitizedSegment(BaseModel):
 
 
 class SanitizedBundle(BaseModel):
-    """The request and its sanitized segments, target object first."""
+    """The request and its sanitized segments, target objects first.
+
+    A segment stands once for each scheme in which the request's preferences need it
+    (:attr:`TrainingRequest.disclosures`).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -85,9 +93,18 @@ class SanitizedBundle(BaseModel):
         """Refused: it validates nothing."""
         raise TypeError(_HOW_TO_MAKE)
 
-    def segment(self, name: str) -> SanitizedSegment:
-        """The segment called ``name`` ("target" or "background")."""
-        return next(segment for segment in self.segments if segment.name == name)
+    def segment(self, name: str, scheme: Scheme | None = None) -> SanitizedSegment:
+        """The segment called ``name``, at ``scheme`` where it was sanitized by several.
+
+        Raises:
+            ValueError: there is none, or there are several and no ``scheme`` says which.
+        """
+        (found,) = (
+            segment
+            for segment in self.segments
+            if segment.name == name and scheme in (None, segment.scheme)
+        )
+        return found
 
     def manifest(self) -> bytes:
         """The JSON part: the request, and each segment with its images' SHA-256 digests."""
@@ -106,8 +123,8 @@ class SanitizedBundle(BaseModel):
     def to_parts(self) -> dict[str, bytes]:
         """All parts that travel, by part name; the manifest first."""
         parts = {MANIFEST_PART: self.manifest()}
-        for segment in self.segments:
-            for index, image in enumerate(segment.images):
+        for segment, first in zip(self.segments, first_indices(self.segments), strict=True):
+            for index, image in enumerate(segment.images, start=first):
                 parts[part_name(segment.name, index)] = image
         return parts
 
@@ -135,6 +152,16 @@ def seal(data: Mapping[str, Any]) -> SanitizedBundle:
 def part_name(segment: str, index: int) -> str:
     """The name of the part that holds image ``index`` of ``segment``."""
     return f"{segment}.{index}"
+
+
+def first_indices(segments: Sequence[SanitizedSegment]) -> list[int]:
+    """The index of each segment's first part: how many images of its name stand before it."""
+    sent: Counter[str] = Counter()
+    firsts = []
+    for segment in segments:
+        firsts.append(sent[segment.name])
+        sent[segment.name] += len(segment.images)
+    return firsts
 
 
 def decode_png(data: bytes, limits: BundleLimits) -> npt.NDArray[np.uint8]:

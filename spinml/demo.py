@@ -36,7 +36,7 @@ from spinml.privacy.sanitizer import Sanitized, sanitize
 from spinml.report.home import build_home_report
 from spinml.report.html import render_home_report
 from spinml.report.model import RunReport
-from spinml.request import BACKGROUND, TARGET, TrainingRequest, parse_request
+from spinml.request import TrainingRequest, parse_request
 from spinml.service.launch import running_service
 
 DISTRACTORS = 100
@@ -212,7 +212,7 @@ def _measure(
         run=run,
         seconds=time.monotonic() - started,
         evaluation=evaluation.as_dict(),
-        mi={TARGET: asdict(leakage.target), BACKGROUND: asdict(leakage.background)},
+        mi={name: asdict(mi) for name, mi in leakage.segments.items()},
         measures={name: asdict(item) for name, item in measures.items()},
         beyond=described(measures),
         paths={key: str(out / name) for key, name in names.items()},
@@ -228,19 +228,18 @@ def _print(result: DemoResult, request: TrainingRequest, console: Console) -> No
         f"{100 / len(request.label_classes):.0f} %), in {result.seconds / 60:.1f} min"
     )
     table = Table("segment", "scheme", "MI histogram", "MI regional", "SIM")
-    for name in (TARGET, BACKGROUND):
-        mi = result.mi[name]
+    for name, mi in result.mi.items():
         table.add_row(
             name,
-            request.privacy.of(name).value,
+            " and ".join(request.disclosed(name)),
             f"{100 * mi['histogram']:.2f} %",
             f"{100 * mi['regional']:.2f} %",
             f"{result.measures[name]['sim']:.3f}",
         )
     console.print(table)
-    beyond = Table("beyond averages", TARGET, BACKGROUND)
+    beyond = Table("beyond averages", *result.measures)
     for figure in result.beyond:
-        beyond.add_row(figure.name, figure.target, figure.background)
+        beyond.add_row(figure.name, *figure.segments.values())
     console.print(beyond)
     for name, path in result.paths.items():
         console.print(f"{name:>8}  {path}", highlight=False, soft_wrap=True)

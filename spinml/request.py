@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import yaml
 from pydantic import (
@@ -18,45 +18,39 @@ from pydantic import (
 )
 
 from spinml.errors import InvalidRequestError
+from spinml.preference import (
+    BACKGROUND,
+    MAX_OBJECTS,
+    OBJECT_SEGMENTS,
+    TARGET,
+    PrivacyPreference,
+    Scheme,
+    by_segment,
+    folded,
+    preference_by_segment,
+)
 
-TARGET: Final = "target"
-BACKGROUND: Final = "background"
+__all__ = [
+    "BACKGROUND",
+    "TARGET",
+    "PrivacyPreference",
+    "Scheme",
+    "Task",
+    "TrainingRequest",
+    "describe_problems",
+    "load_request",
+    "parse_request",
+]
+
 DEFAULT_FEATURE = "canny"
 LEAST_NOISE, MOST_NOISE = 0.5, 500.0
 """Bounds of σ in grey levels: less is lost in rounding, more leaves nothing of a picture."""
-
-
-class Scheme(StrEnum):
-    """How much of a segment leaves the device (§3.2)."""
-
-    L0 = "L0"
-    """Words only."""
-    L1 = "L1"
-    """Words and a feature map: edges, soft edges, pose, box, depth."""
-    L2 = "L2"
-    """Words and the segment's pixels."""
 
 
 class Task(StrEnum):
     """What the specialised model does."""
 
     CLASSIFICATION = "classification"
-
-
-class PrivacyPreference(BaseModel):
-    """One scheme for each segment: the paper's (L_i^t, L_j^b)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    target: Scheme = Scheme.L0
-    background: Scheme = Scheme.L0
-
-    def of(self, segment: str) -> Scheme:
-        """The scheme of ``segment`` ("target" or "background")."""
-        return {TARGET: self.target, BACKGROUND: self.background}[segment]
-
-    def __str__(self) -> str:
-        return f"({self.target}, {self.background})"
 
 
 # One line of printable text, so that a prompt, a file name or a log line made of it stays one.
@@ -71,60 +65,99 @@ Objective = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1
 
 
 class TrainingRequest(BaseModel):
-    """A person's request: the four keys of Table 2, the preference and the run's settings."""
+    """A person's request: the four keys of Table 2, the preference and the run's settings.
+
+    A file names one ``target_object`` or several ``target_objects``. In ``privacy``, ``mixture``,
+    ``features``, ``noise`` and ``schemes`` a key is a segment's name ("target", "target_2", …,
+    "background") or a target object's words; here it is always the segment's name.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    target_object: Words
+    target_objects: tuple[Words, ...] = Field(min_length=1, max_length=MAX_OBJECTS)
     background: Words
     training_objective: Objective
     label_classes: tuple[Words, ...] = Field(min_length=2, max_length=50)
+    """What the first target object may be doing; the others are drawn without a status."""
     privacy: PrivacyPreference = PrivacyPreference()
+    mixture: tuple[PrivacyPreference, ...] = Field(default=(), max_length=8)
+    """Further preferences: a dataset for each, and one model trained on all of them."""
     task: Task = Task.CLASSIFICATION
     seed: int = Field(default=0, ge=0, lt=2**31)
     images_per_class: int | None = Field(default=None, ge=4, le=5000)
-    """Synthetic images per class; None takes the server's default."""
-    features: dict[str, str] = Field(default_factory=dict, max_length=2)
+    """Synthetic images per class and preference; None takes the server's default."""
+    features: dict[str, str] = Field(default_factory=dict)
     """Which feature L1 sends, by segment; "canny" where not named."""
-    noise: dict[str, NoiseSigma] = Field(default_factory=dict, max_length=2)
+    noise: dict[str, NoiseSigma] = Field(default_factory=dict)
     """σ of the Gaussian noise on L2's pixels (§5.5), by segment, in grey levels of 0 … 255."""
-    schemes: dict[str, str] = Field(default_factory=dict, max_length=2)
+    schemes: dict[str, str] = Field(default_factory=dict)
     """Which plugin's scheme L2's pixels go through (§7), by segment."""
 
     @field_validator("label_classes")
     @classmethod
-    def _distinct(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        folded = [name.casefold() for name in classes]
-        twice = sorted({name for name in folded if folded.count(name) > 1})
-        if twice:
-            raise ValueError(f"label classes must differ, these stand twice: {', '.join(twice)}")
-        return classes
+    def _distinct_classes(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        return _distinct("label classes", classes)
+
+    @field_validator("target_objects")
+    @classmethod
+    def _distinct_objects(cls, objects: tuple[str, ...]) -> tuple[str, ...]:
+        reserved = sorted({name for name in objects if name in (*OBJECT_SEGMENTS, BACKGROUND)})
+        if reserved:
+            raise ValueError(
+                f"a target object cannot be called {', '.join(reserved)}: so are segments; "
+                "say what it is"
+            )
+        return _distinct("target objects", objects)
 
     @model_validator(mode="before")
     @classmethod
-    def _known_segments(cls, data: Any) -> Any:
-        """Refuse a preference or setting for an object the request does not have."""
+    def _by_segment(cls, data: Any) -> Any:
+        """One or several target objects into a list, objects' words into segments' names."""
         if not isinstance(data, dict):
             return data
-        for field in ("privacy", "features", "noise", "schemes"):
-            named = data.get(field)
-            if isinstance(named, dict):
-                unknown = sorted(str(key) for key in named if key not in (TARGET, BACKGROUND))
-                if unknown:
-                    raise ValueError(
-                        f"{field} names {', '.join(unknown)}, which the request does not have; "
-                        f"it may name {TARGET} and {BACKGROUND}"
-                    )
+        data = dict(data)
+        if "target_object" in data:
+            if "target_objects" in data:
+                raise ValueError("give either target_object or target_objects")
+            data["target_objects"] = [data.pop("target_object")]
+        objects = data.get("target_objects", [])
+        if not isinstance(objects, list | tuple) or not all(isinstance(o, str) for o in objects):
+            return data
+        objects = objects[:MAX_OBJECTS]
+        if not objects:
+            return data
+        for field in ("features", "noise", "schemes"):
+            if field in data:
+                data[field] = by_segment(field, data[field], objects)
+        data["privacy"] = preference_by_segment("privacy", data.get("privacy", {}), objects)
+        if isinstance(data.get("mixture"), list | tuple):
+            data["mixture"] = [
+                preference_by_segment(f"mixture.{number}", entry, objects, least=1)
+                for number, entry in enumerate(data["mixture"])
+            ]
         return data
+
+    @model_validator(mode="after")
+    def _distinct_preferences(self) -> TrainingRequest:
+        seen: set[PrivacyPreference] = set()
+        for preference in self.preferences:
+            if preference in seen:
+                raise ValueError(
+                    f"mixture repeats the preference {preference}; each makes a dataset of its "
+                    "own: name every one once"
+                )
+            seen.add(preference)
+        return self
 
     @model_validator(mode="after")
     def _for_pixels(self) -> TrainingRequest:
         """Noise and plugin schemes change pixels: only L2 sends any."""
         for field, named in (("noise", self.noise), ("schemes", self.schemes)):
             for segment in named:
-                if self.privacy.of(segment) != Scheme.L2:
+                if Scheme.L2 not in self.disclosed(segment):
+                    is_at = " and ".join(self.disclosed(segment))
                     raise ValueError(
-                        f"{field} names {segment}, whose scheme is {self.privacy.of(segment)}; "
+                        f"{field} names {segment}, whose scheme is {is_at}; "
                         f"only pixels can have it: set privacy.{segment} to L2, or leave it out"
                     )
         both = sorted(set(self.noise) & set(self.schemes))
@@ -132,13 +165,56 @@ class TrainingRequest(BaseModel):
             raise ValueError(f"{', '.join(both)} has both noise and a plugin's scheme; name one")
         return self
 
+    @property
+    def target_object(self) -> str:
+        """The first target object: the one that ``label_classes`` describe."""
+        return self.target_objects[0]
+
+    @property
+    def object_segments(self) -> tuple[str, ...]:
+        """The target objects' segments, in their order: "target", "target_2", …"""
+        return OBJECT_SEGMENTS[: len(self.target_objects)]
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """All segments: the target objects', then the background."""
+        return (*self.object_segments, BACKGROUND)
+
+    @property
+    def preferences(self) -> tuple[PrivacyPreference, ...]:
+        """One for each synthetic dataset: ``privacy``, then the mixture's. All differ."""
+        return (self.privacy, *self.mixture)
+
+    def disclosed(self, segment: str) -> tuple[Scheme, ...]:
+        """The schemes in which ``segment`` is sent: what all preferences need together.
+
+        L0 stands alone or not at all, for L1 and L2 come with the words.
+        """
+        wanted = {preference.of(segment) for preference in self.preferences}
+        return tuple(sorted(wanted - {Scheme.L0})) or (Scheme.L0,)
+
+    @property
+    def disclosures(self) -> tuple[tuple[str, Scheme], ...]:
+        """(segment, scheme) of every sanitized segment that a bundle of this request holds."""
+        return tuple((name, scheme) for name in self.segments for scheme in self.disclosed(name))
+
     def feature_of(self, segment: str) -> str:
         """The L1 feature of ``segment``."""
         return self.features.get(segment, DEFAULT_FEATURE)
 
     def words_of(self, segment: str) -> str:
         """The text description of ``segment``: all that L0 sends (§3.2)."""
-        return self.target_object if segment == TARGET else self.background
+        if segment == BACKGROUND:
+            return self.background
+        return self.target_objects[self.object_segments.index(segment)]
+
+
+def _distinct(what: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    alike = [folded(name) for name in names]
+    twice = sorted({name for name in alike if alike.count(name) > 1})
+    if twice:
+        raise ValueError(f"{what} must differ, these stand twice: {', '.join(twice)}")
+    return names
 
 
 def parse_request(data: object) -> TrainingRequest:

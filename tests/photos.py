@@ -27,6 +27,32 @@ def request_of(target: str = "L2", background: str = "L0", **more: Any) -> Train
     )
 
 
+def two_objects(
+    bottle: str = "L2", frame: str = "L1", background: str = "L0", **more: Any
+) -> TrainingRequest:
+    """A request for two target objects."""
+    return parse_request(
+        {
+            "target_objects": ["pill bottle", "photo frame"],
+            "background": "bedroom",
+            "training_objective": "is my pill bottle open",
+            "label_classes": ["open", "closed"],
+            "privacy": {"pill bottle": bottle, "photo frame": frame, "background": background},
+            **more,
+        }
+    )
+
+
+def left_and_right() -> dict[str, Mask]:
+    """Two ellipses side by side in a frame of 640 x 480, by segment."""
+    masks = {}
+    for name, x in (("target", 170), ("target_2", 450)):
+        canvas = np.zeros((480, 640), np.uint8)
+        cv2.ellipse(canvas, (x, 260), (70, 110), 10, 0, 360, 1, -1)
+        masks[name] = canvas.astype(bool)
+    return masks
+
+
 def cat() -> Photo:
     """scikit-image's cat at 640 x 480."""
     return np.asarray(cv2.resize(skimage.data.chelsea(), (640, 480)), np.uint8)
@@ -43,7 +69,8 @@ def segmented(
     photo: Photo | None = None, mask: Mask | None = None, keypoints: Keypoints | None = None
 ) -> SegmentedPhoto:
     photo = cat() if photo is None else photo
-    return SegmentedPhoto(PrivatePhoto(photo), ellipse() if mask is None else mask, keypoints)
+    mask = ellipse() if mask is None else mask
+    return SegmentedPhoto(PrivatePhoto(photo), {"target": mask}, keypoints)
 
 
 def whole(photo: Photo, **more: Any) -> SegmentInput:

@@ -61,7 +61,9 @@ def client(service: RunningService) -> Iterator[Client]:
 
 def photos() -> list[SegmentedPhoto]:
     flipped = np.ascontiguousarray(cat()[:, ::-1])
-    return [SegmentedPhoto(PrivatePhoto(photo), ellipse()) for photo in (cat(), flipped)]
+    return [
+        SegmentedPhoto(PrivatePhoto(photo), {"target": ellipse()}) for photo in (cat(), flipped)
+    ]
 
 
 def follow(client: Client, run: str) -> dict[str, str]:

@@ -100,3 +100,99 @@ def test_words_stay_on_one_printable_line(text):
         return
     assert request.target_object.isprintable()
     assert len(request.target_object) <= 60
+
+
+TWO = {
+    "target_objects": ["pill bottle", "photo frame"],
+    "background": "bedroom",
+    "training_objective": "where are they",
+    "label_classes": ["full", "empty"],
+}
+
+
+def test_one_object_and_several_are_one_tuple():
+    assert parse_request(VALID).target_objects == ("dog",)
+    request = parse_request(TWO)
+    assert request.target_object == "pill bottle"
+    assert request.segments == ("target", "target_2", "background")
+    assert request.words_of("target_2") == "photo frame"
+    assert request.words_of("background") == "bedroom"
+    assert parse_request(request.model_dump(mode="json")) == request
+
+
+@pytest.mark.parametrize(
+    "privacy",
+    [
+        {"target": "L1", "target_2": "L2", "background": "L0"},
+        {"pill bottle": "L1", "Photo  Frame": "L2"},
+        {"target": "L1", "photo frame": "L2"},
+    ],
+)
+def test_a_key_is_a_segment_or_an_objects_words(privacy):
+    request = parse_request(
+        TWO | {"privacy": privacy, "features": {"pill bottle": "box"}, "noise": {"photo frame": 5}}
+    )
+    assert str(request.privacy) == "(L1, L2, L0)"
+    assert [request.privacy.of(name) for name in request.segments] == ["L1", "L2", "L0"]
+    assert (request.feature_of("target"), request.feature_of("target_2")) == ("box", "canny")
+    assert request.noise == {"target_2": 5}
+
+
+def test_a_preference_for_one_object_leaves_the_others_at_words():
+    request = parse_request(TWO | {"privacy": {"photo frame": "L2"}})
+    assert str(request.privacy) == "(L0, L2, L0)"
+    assert hash(request.privacy) == hash(
+        parse_request(TWO | {"privacy": {"target_2": "L2"}}).privacy
+    )
+
+
+def test_a_mixture_discloses_what_all_its_preferences_need():
+    mixture = [{"target": "L0"}, {"target": "L1", "target_2": "L2"}]
+    request = parse_request(TWO | {"privacy": {"target": "L2"}, "mixture": mixture})
+    assert [str(each) for each in request.preferences] == [
+        "(L2, L0, L0)", "(L0, L0, L0)", "(L1, L2, L0)",
+    ]  # fmt: skip
+    assert request.disclosures == (
+        ("target", "L1"), ("target", "L2"), ("target_2", "L2"), ("background", "L0"),
+    )  # fmt: skip
+    assert parse_request(request.model_dump(mode="json")) == request
+
+
+def test_noise_on_pixels_that_only_a_mixture_shares():
+    request = parse_request(VALID | {"mixture": [{"target": "L2"}], "noise": {"dog": 10}})
+    assert request.noise == {"target": 10}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"target_object": "dog"}, "either target_object or target_objects"),
+        ({"target_objects": []}, "target_objects"),
+        ({"target_objects": [f"thing {n}" for n in range(9)]}, "at most 8"),
+        ({"target_objects": ["dog", "Dog"]}, "target objects must differ, these stand twice: dog"),
+        ({"target_objects": ["dog", "target_2"]}, "cannot be called target_2"),
+        ({"target_objects": ["dog", 7]}, "target_objects.1"),
+        (
+            {"privacy": {"cat": "L2"}},
+            r"may name target \(pill bottle\), target_2 \(photo frame\) and background",
+        ),
+        ({"privacy": {"target_3": "L2"}}, "privacy names target_3"),
+        ({"privacy": {"target": "L2", "pill bottle": "L0"}}, "privacy names target twice"),
+        ({"mixture": [{"sofa": "L2"}]}, "mixture.0 names sofa"),
+        ({"mixture": [{}]}, "mixture.0 is empty"),
+        ({"mixture": [{"target": "L0"}]}, r"repeats the preference \(L0, L0, L0\)"),
+        ({"mixture": [{"target": "L2"}, {"pill bottle": "L2"}]}, r"repeats .*\(L2, L0, L0\)"),
+        ({"mixture": [{"target": "L9"}]}, "mixture.0.target"),
+        ({"mixture": "L0"}, "mixture"),
+        ({"noise": {"photo frame": 5}}, "noise names target_2, whose scheme is L0"),
+    ],
+)
+def test_invalid_objects_and_mixtures(change, why):
+    with pytest.raises(InvalidRequestError, match=why) as caught:
+        parse_request(TWO | change)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_request_without_any_object_says_so():
+    with pytest.raises(InvalidRequestError, match="target_objects"):
+        parse_request({key: VALID[key] for key in VALID if key != "target_object"} | L2)

@@ -28,7 +28,8 @@ from spinml.device.watch import watch as watch_run
 from spinml.errors import AuthenticationError, InvalidRequestError, error_from_dict
 from spinml.images import decode_photo
 from spinml.privacy.leakage import Leakage, measure_leakage
-from spinml.privacy.sanitizer import Sanitized, Skipped, sanitize
+from spinml.privacy.sanitizer import Sanitized, sanitize
+from spinml.privacy.usable import Skipped
 from spinml.request import TrainingRequest, load_request
 
 KEY_VARIABLE = "SPINML_API_KEY"
@@ -43,7 +44,12 @@ RequestFile = Annotated[Path, typer.Argument(metavar="REQUEST.yaml", help="What 
 Photos = Annotated[list[Path] | None, typer.Argument(metavar="PHOTO…", help="Camera photos.")]
 Masks = Annotated[
     list[Path] | None,
-    typer.Option("--mask", help="PNG, not black where the target object is; once for each photo."),
+    typer.Option(
+        "--mask",
+        help="PNG, not black where the target object is; once for each photo. With several target "
+        "objects once for each photo and object: all of the first photo, in the request's order, "
+        "then all of the second. A black one says that the object is not on the photo.",
+    ),
 ]
 Hole = Annotated[
     str, typer.Option("--hole", help="How the target's place leaves an L2 background.")
@@ -54,7 +60,9 @@ SegmenterFile = Annotated[
 KeypointFiles = Annotated[
     list[Path] | None,
     typer.Option(
-        "--keypoints", help="The pose, as OpenPose's JSON (COCO's 18); once for each photo."
+        "--keypoints",
+        help="The pose, as OpenPose's JSON (COCO's 18); once for each photo. It is that of the "
+        "target object whose feature is pose.",
     ),
 ]
 PoseModelFile = Annotated[
@@ -318,7 +326,7 @@ def similarity(
     typer.echo("\t".join(("figure", *measures)))
     typer.echo("\t".join(("SIM", *(f"{item.sim:.3f}" for item in measures.values()))))
     for figure in described(measures):
-        typer.echo(f"{figure.name}\t{figure.target}\t{figure.background}")
+        typer.echo("\t".join((figure.name, *figure.segments.values())))
 
 
 @app.command()

@@ -11,18 +11,20 @@ from spinml.privacy.reidentification import Reidentification
 
 @dataclass(frozen=True)
 class DescribedFigure:
-    """One figure for both segments, and in a plain sentence what it means."""
+    """One figure of every segment, and in a plain sentence what it means."""
 
     name: str
-    target: str
-    background: str
+    segments: dict[str, str]
+    """What it is, by segment."""
     meaning: str
 
 
 def described(measures: Mapping[str, SegmentMeasures]) -> tuple[DescribedFigure, ...]:
-    """What averages such as MI and SIM do not show, of segments "target" and "background"."""
+    """What averages such as MI and SIM do not show, of every segment that was measured."""
     return tuple(
-        DescribedFigure(name, say(measures["target"]), say(measures["background"]), meaning)
+        DescribedFigure(
+            name, {segment: say(measured) for segment, measured in measures.items()}, meaning
+        )
         for name, say, meaning in _FIGURES
     )
 

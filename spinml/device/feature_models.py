@@ -7,7 +7,7 @@ from pathlib import Path
 from spinml.device.depth import OnnxDepth
 from spinml.device.pose import OnnxPose
 from spinml.privacy.extractor import FeatureModels
-from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
+from spinml.request import Scheme, TrainingRequest
 
 
 def open_models(
@@ -23,8 +23,8 @@ def open_models(
     """
     named = {
         request.feature_of(segment)
-        for segment in (TARGET, BACKGROUND)
-        if request.privacy.of(segment) == Scheme.L1
+        for segment, scheme in request.disclosures
+        if scheme == Scheme.L1
     }
     return FeatureModels(
         pose=OnnxPose(pose) if pose and "pose" in named else None,

@@ -11,11 +11,11 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, TypeVar
 
 import platformdirs
 from pydantic import (
@@ -26,11 +26,13 @@ from pydantic import (
     model_serializer,
 )
 
-from spinml.bundle import SanitizedBundle
+from spinml.bundle import SanitizedBundle, SanitizedSegment
 from spinml.errors import DeviceError
+from spinml.request import Scheme
 
 LEDGER_VARIABLE = "SPINML_LEDGER"
 _FIRST = "0" * 64
+_Setting = TypeVar("_Setting", float, str)
 
 
 class SharedSegment(BaseModel):
@@ -115,8 +117,8 @@ class Ledger:
                 sha256=tuple(hashlib.sha256(image).hexdigest() for image in segment.images),
                 mi_histogram=mi[segment.name]["histogram"],
                 mi_regional=mi[segment.name]["regional"],
-                noise_sigma=bundle.request.noise.get(segment.name),
-                plugin_scheme=bundle.request.schemes.get(segment.name),
+                noise_sigma=_of_pixels(segment, bundle.request.noise),
+                plugin_scheme=_of_pixels(segment, bundle.request.schemes),
             )
             for segment in bundle.segments
         )
@@ -209,6 +211,11 @@ class Ledger:
             remedy=f"keep that file as it is, and set {LEDGER_VARIABLE} to begin another",
             details={"line": line},
         )
+
+
+def _of_pixels(segment: SanitizedSegment, by_segment: Mapping[str, _Setting]) -> _Setting | None:
+    """The segment's setting; None for words and feature maps, to which none applies."""
+    return by_segment.get(segment.name) if segment.scheme == Scheme.L2 else None
 
 
 def default_ledger() -> Path:

@@ -22,7 +22,6 @@ from spinml.privacy.reidentification import (
 )
 from spinml.privacy.sanitizer import Sanitized, private_segments
 from spinml.privacy.similarity import Embeddings, OnnxEmbedder, similarity
-from spinml.request import BACKGROUND, TARGET
 
 _REMEDY = "fetch them again: spinml device fetch RUN"
 
@@ -59,7 +58,7 @@ def measure_segments(
     embedder: Path | None = None,
     distractors: Sequence[SegmentedPhoto] = (),
 ) -> dict[str, SegmentMeasures]:
-    """Measure each segment, "target" and "background".
+    """Measure each segment; a target object that is on none of the photos is left out.
 
     Args:
         photos: those that ``sanitized`` was made of.
@@ -69,20 +68,21 @@ def measure_segments(
 
     Raises:
         ModelFileError: no embedder, or the file holds no such embeddings.
-        NoTargetFoundError: no photo shows the target object and a background.
+        NoTargetFoundError: no photo shows a target object and a background.
     """
-    run = _read(embeddings)
+    request = sanitized.bundle.request
+    run = _read(embeddings, request.segments)
     embed = OnnxEmbedder(embedder or bundled_embedder())
-    private = private_segments(photos)
-    if not private[TARGET]:
+    private = {name: images for name, images in private_segments(request, photos).items() if images}
+    if not private:
         raise NoTargetFoundError(
             f"none of {len(photos)} photo(s) can be measured",
             remedy="give the photos that were submitted",
         )
     same, other = _attack(sanitized, photos, distractors)
     measured = {}
-    for name in (TARGET, BACKGROUND):
-        own = embed(private[name])
+    for name, images in private.items():
+        own = embed(images)
         measured[name] = SegmentMeasures(
             sim=similarity(own, run[name]),
             prompt_sim=_prompt_similarity(own, run, name),
@@ -116,7 +116,7 @@ def _prompt_similarity(
     return PromptSimilarity(similarity(own, prompts), similarity(own, empty))
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _read(path: Path, segments: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             run = dict(file)
@@ -124,10 +124,10 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
         raise ModelFileError(
             f"the embeddings cannot be read: {type(error).__name__}", remedy=_REMEDY
         ) from None
-    absent = sorted({TARGET, BACKGROUND, "index"} - set(run))
+    absent = sorted({*segments, "index"} - set(run))
     if absent:
         raise ModelFileError(
-            f"the embeddings lack {', '.join(absent)}, wanted {TARGET}, {BACKGROUND} and index",
+            f"the embeddings lack {', '.join(absent)}, wanted {', '.join(segments)} and index",
             remedy=_REMEDY,
         )
     return run

@@ -12,13 +12,13 @@ from spinml.device.segmenter import Segmenter
 from spinml.errors import NoTargetFoundError, PhotoError
 from spinml.images import Mask, Photo, decode_mask, decode_photo
 from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
-from spinml.privacy.sanitizer import Skipped
+from spinml.privacy.usable import Skipped
 from spinml.request import TrainingRequest
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """The photos on which the target object is, and those that were left out.
+    """The photos on which a target object is, and those that were left out.
 
     ``sources`` holds the place of each photo among the files that were given.
     """
@@ -36,38 +36,50 @@ def load_photos(
     keypoints: Sequence[Path] = (),
     segmenter: Path | None = None,
 ) -> Loaded:
-    """Decode and segment ``paths``; ``masks``, one a photo, stand in for the segmenter.
+    """Decode and segment ``paths``; ``masks`` stand in for the segmenter.
 
-    ``keypoints``, one file a photo, stand in for the pose model.
+    There is one mask for each photo and target object: all of the first photo, in the order of the
+    request's target objects, then all of the second. A black one says that the object is not on
+    the photo. ``keypoints``, one file a photo, stand in for the pose model.
 
     Raises:
         PhotoError: a photo, mask or keypoint file cannot be used; says which by its place, from 1.
-        NoTargetFoundError: the target object is on none of the photos.
+        NoTargetFoundError: no target object is on any of the photos.
         UnknownObjectError: the segmenter has no such class.
         ModelFileError: there is no segmenter.
     """
-    for option, files in (("mask", masks), ("keypoints", keypoints)):
-        if files and len(files) != len(paths):
-            raise PhotoError(
-                f"{len(files)} {option} file(s) for {len(paths)} photo(s)",
-                remedy=f"give --{option} once for each photo, in their order",
-            )
+    objects = len(request.target_objects)
+    _require_count("mask", masks, len(paths), objects)
+    _require_count("keypoints", keypoints, len(paths))
     poses = [load_keypoints(path, index + 1) for index, path in enumerate(keypoints)]
     photos, sources, skipped = [], [], []
-    for index, (photo, mask) in enumerate(_segmented(request, paths, masks, segmenter)):
-        if mask is None or not mask.any():
-            skipped.append(Skipped(index, f"no {request.target_object} was found on it"))
+    for index, (photo, found) in enumerate(_segmented(request, paths, masks, segmenter)):
+        if not any(mask.any() for mask in found.values()):
+            skipped.append(Skipped(index, f"no {_either(request)} was found on it"))
             continue
         pose = poses[index] if poses else None
-        photos.append(SegmentedPhoto(PrivatePhoto(photo), mask, pose))
+        photos.append(SegmentedPhoto(PrivatePhoto(photo), found, pose))
         sources.append(index)
     if paths and not photos:
         raise NoTargetFoundError(
-            f"no {request.target_object} was found on any of {len(paths)} photo(s); "
-            "nothing was sent",
+            f"no {_either(request)} was found on any of {len(paths)} photo(s); nothing was sent",
             remedy="choose photos that show it whole, or give masks with --mask",
         )
     return Loaded(tuple(photos), tuple(sources), tuple(skipped))
+
+
+def _require_count(option: str, files: Sequence[Path], photos: int, objects: int = 1) -> None:
+    if files and len(files) != photos * objects:
+        of = f" of {objects} target objects" if objects > 1 else ""
+        each = " and target object, photo by photo" if objects > 1 else ", in their order"
+        raise PhotoError(
+            f"{len(files)} {option} file(s) for {photos} photo(s){of}",
+            remedy=f"give --{option} once for each photo{each}",
+        )
+
+
+def _either(request: TrainingRequest) -> str:
+    return " or ".join(request.target_objects)
 
 
 def _segmented(
@@ -75,19 +87,30 @@ def _segmented(
     paths: Sequence[Path],
     masks: Sequence[Path],
     segmenter: Path | None,
-) -> Iterator[tuple[Photo, Mask | None]]:
+) -> Iterator[tuple[Photo, dict[str, Mask]]]:
+    """Each photo, and by segment the masks of the target objects that were found or given."""
+    names = request.object_segments
     if masks:
-        for index, (path, mask_path) in enumerate(zip(paths, masks, strict=True)):
+        for index, path in enumerate(paths):
             photo = _numbered(index, path)
-            yield photo, _matching(index, photo, decode_mask(mask_path))
+            first = index * len(names)
+            given = range(first, first + len(names))
+            yield (
+                photo,
+                {
+                    name: _matching(place, index, photo, decode_mask(masks[place]))
+                    for name, place in zip(names, given, strict=True)
+                },
+            )
         return
     if not paths:
-        return  # at (L0, L0) nothing needs photos, nor a segmenter
+        return  # where all is at L0 nothing needs photos, nor a segmenter
     model = Segmenter(segmenter or bundled_segmenter())
-    model.class_of(request.target_object)  # before any photo is opened
+    model.classes_of(request.target_objects)  # before any photo is opened
     for index, path in enumerate(paths):
         photo = _numbered(index, path)
-        yield photo, model.segment(photo, request.target_object)
+        found = zip(names, model.segment_all(photo, request.target_objects), strict=True)
+        yield photo, {name: mask for name, mask in found if mask is not None}
 
 
 def _numbered(index: int, path: Path) -> Photo:
@@ -97,10 +120,11 @@ def _numbered(index: int, path: Path) -> Photo:
         raise PhotoError(f"photo {index + 1}: {error.message}", remedy=error.remedy) from None
 
 
-def _matching(index: int, photo: Photo, mask: Mask) -> Mask:
+def _matching(place: int, index: int, photo: Photo, mask: Mask) -> Mask:
+    """``mask``, the one at ``place`` of those given, if it is as large as photo ``index``."""
     if mask.shape != photo.shape[:2]:
         raise PhotoError(
-            f"mask {index + 1} has {mask.shape[1]} x {mask.shape[0]} pixels, "
+            f"mask {place + 1} has {mask.shape[1]} x {mask.shape[0]} pixels, "
             f"its photo {photo.shape[1]} x {photo.shape[0]}",
             remedy="give a mask of the photo's size, after its EXIF rotation",
         )

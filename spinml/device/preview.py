@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,14 +19,15 @@ from spinml.bundle import SanitizedBundle, SanitizedSegment
 from spinml.images import Photo, encode_png
 from spinml.privacy.leakage import Leakage, MutualInformation
 from spinml.privacy.noise import DELTA, epsilon, sent_pixels
-from spinml.privacy.sanitizer import PhotoView, Sanitized
-from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
+from spinml.privacy.sanitizer import Sanitized
+from spinml.privacy.views import PhotoView
+from spinml.request import BACKGROUND, Scheme, TrainingRequest
 
 TILE_PX = 240
 _GAP = 20
 _HEADER = 96
 _CAPTION = 58
-_COLUMNS = 3
+_LEAST_COLUMNS = 3
 _INK, _FAINT, _PAPER, _CARD = (28, 32, 38), (110, 118, 128), (246, 244, 240), (255, 255, 255)
 _STAYS, _LEAVES = (46, 125, 90), (190, 90, 40)
 _CHECKER = (232, 220)
@@ -58,20 +58,22 @@ class SegmentSummary:
 
 
 def summarise(bundle: SanitizedBundle, leakage: Leakage) -> list[SegmentSummary]:
-    """One line a segment, target object first."""
-    shares = {TARGET: leakage.target, BACKGROUND: leakage.background}
-    return [_summary(segment, bundle.request, shares[segment.name]) for segment in bundle.segments]
+    """One line a sanitized segment, target objects first."""
+    return [
+        _summary(segment, bundle.request, leakage.segments[segment.name])
+        for segment in bundle.segments
+    ]
 
 
 def _summary(
     segment: SanitizedSegment, request: TrainingRequest, mi: MutualInformation
 ) -> SegmentSummary:
-    sigma = request.noise.get(segment.name)
+    sigma = _noise_of(segment, request)
     guarantee = None
     what = _SCHEME_WORDS[segment.scheme]
     if segment.feature:
         what += f" ({segment.feature})"
-    if segment.name in request.schemes:
+    if segment.scheme == Scheme.L2 and segment.name in request.schemes:
         what += f" (by the plugin's scheme {request.schemes[segment.name]})"
     if sigma is not None:
         guarantee = epsilon(sigma, max(map(sent_pixels, segment.images)))
@@ -90,14 +92,14 @@ def _summary(
 
 
 def render_sheet(sanitized: Sanitized, leakage: Leakage) -> Photo:
-    """The preview as one picture ``(H, W, 3)``: a row a photo; camera, target, background."""
-    width = _COLUMNS * (TILE_PX + _GAP) + _GAP
+    """The preview as one picture ``(H, W, 3)``: a row a photo; camera, then what leaves."""
+    columns = max(_LEAST_COLUMNS, 1 + len(sanitized.bundle.segments))
+    width = columns * (TILE_PX + _GAP) + _GAP
     row_px = TILE_PX + _CAPTION + _GAP
     sheet = Image.new("RGB", (width, _HEADER + len(sanitized.views) * row_px + _GAP), _PAPER)
     draw = ImageDraw.Draw(sheet)
     draw.text((_GAP, 18), "What would leave this device", _INK, _font(26))
-    preference = sanitized.bundle.request.privacy
-    line = f"target object {preference.target}, background {preference.background}"
+    line = _preferences(sanitized.bundle.request)
     draw.text((_GAP, 56), f"{line}: nothing has been sent", _FAINT, _font(15))
     for row, (view, measured) in enumerate(zip(sanitized.views, leakage.photos, strict=True)):
         _draw_row(sheet, draw, _HEADER + row * row_px, view, measured, sanitized.bundle)
@@ -109,19 +111,18 @@ def render_page(sanitized: Sanitized, leakage: Leakage) -> str:
     rows = [
         {
             "outline": _data_uri(_jpeg(_outlined(view)), "jpeg"),
-            "segments": {
-                segment.name: {
-                    "image": _data_uri(segment.images[place], "png") if segment.images else None,
-                    "mi": measured[segment.name],
-                }
+            "segments": [
+                _tile(view, measured, segment, sanitized.bundle.request)
                 for segment in sanitized.bundle.segments
-            },
+            ],
         }
-        for place, (view, measured) in enumerate(zip(sanitized.views, leakage.photos, strict=True))
+        for view, measured in zip(sanitized.views, leakage.photos, strict=True)
     ]
     return str(
         _page().render(
             request=sanitized.bundle.request,
+            preferences=_preferences(sanitized.bundle.request),
+            columns=1 + len(sanitized.bundle.segments),
             summary=summarise(sanitized.bundle, leakage),
             rows=rows,
             skipped=sanitized.skipped,
@@ -148,18 +149,17 @@ def _draw_row(
     _draw_tile(sheet, draw, (_GAP, top), _outlined(view))
     caption = (_GAP + 8, top + TILE_PX + 8)
     draw.text(caption, f"photo {view.index + 1}: stays here", _STAYS, _font(15))
-    for column, name in enumerate((TARGET, BACKGROUND), start=1):
-        left, segment = _GAP + column * (TILE_PX + _GAP), bundle.segment(name)
-        image = view.images[name]
+    for column, segment in enumerate(bundle.segments, start=1):
+        left = _GAP + column * (TILE_PX + _GAP)
+        image = view.image(segment.name, segment.scheme)
         if image is None:
-            _draw_words(draw, (left, top), segment.text)
+            _draw_words(draw, (left, top), _in_place_of_an_image(segment))
         else:
             _draw_tile(sheet, draw, (left, top), image)
         below = top + TILE_PX + 8
-        sigma = bundle.request.noise.get(name)
-        noise = "" if sigma is None else f" with noise σ {sigma:g}"
-        draw.text((left + 8, below), f"{name} at {segment.scheme}{noise}", _LEAVES, _font(15))
-        share = measured[name].histogram
+        caption_ = f"{segment.name} at {segment.scheme}{_with_noise(segment, bundle.request)}"
+        draw.text((left + 8, below), caption_, _LEAVES, _font(15))
+        share = measured[segment.name].histogram if segment.name in measured else 0.0
         draw.text((left + 8, below + 22), f"MI {share:.1%}", _FAINT, _font(13))
         bar = (left + 80, below + 26, left + TILE_PX - 8, below + 35)
         draw.rounded_rectangle(bar, 4, (226, 222, 214))
@@ -194,18 +194,64 @@ def _draw_words(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str) -> No
     draw.rounded_rectangle((*at, at[0] + TILE_PX, at[1] + TILE_PX), 10, _CARD)
     size = max(11, min(30, int((TILE_PX - 40) / (0.6 * max(len(text), 1)))))
     centre = (at[0] + TILE_PX / 2, at[1] + TILE_PX / 2)
-    draw.text(centre, f"“{text}”", _INK, _font(size), anchor="mm")
+    draw.text(centre, text, _INK, _font(size), anchor="mm")
+
+
+def _tile(
+    view: PhotoView,
+    measured: dict[str, MutualInformation],
+    segment: SanitizedSegment,
+    request: TrainingRequest,
+) -> dict[str, Any]:
+    """What the page shows of one segment of one photo."""
+    image = view.image(segment.name, segment.scheme)
+    return {
+        "name": segment.name,
+        "scheme": segment.scheme.value,
+        "noise": _with_noise(segment, request),
+        "image": None if image is None else _data_uri(encode_png(image), "png"),
+        "words": _in_place_of_an_image(segment),
+        "mi": measured.get(segment.name),
+    }
+
+
+def _in_place_of_an_image(segment: SanitizedSegment) -> str:
+    """What stands where a photo gives no image: L0's words, or that the segment is not on it."""
+    return f"“{segment.text}”" if segment.scheme == Scheme.L0 else "not from this photo"
+
+
+def _noise_of(segment: SanitizedSegment, request: TrainingRequest) -> float | None:
+    """σ of the noise on the segment's pixels; None for words, feature maps and plain pixels."""
+    return request.noise.get(segment.name) if segment.scheme == Scheme.L2 else None
+
+
+def _with_noise(segment: SanitizedSegment, request: TrainingRequest) -> str:
+    sigma = _noise_of(segment, request)
+    return "" if sigma is None else f" with noise σ {sigma:g}"
+
+
+def _preferences(request: TrainingRequest) -> str:
+    """The preferences in words: "target object L2, background L0", a mixture's joined by "and"."""
+    titles = {name: request.words_of(name) for name in request.object_segments}
+    if len(titles) == 1:
+        titles = dict.fromkeys(titles, "target object")
+    titles[BACKGROUND] = BACKGROUND
+    return " and ".join(
+        ", ".join(f"{title} {preference.of(name)}" for name, title in titles.items())
+        for preference in request.preferences
+    )
 
 
 def _outlined(view: PhotoView) -> Photo:
-    """The photo with the target object's outline drawn on it."""
-    contours: Sequence[Any]
-    contours, _ = cv2.findContours(
-        view.target_mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
-    )
+    """The photo with the target objects' outlines drawn on it."""
+    drawn = view.photo.pixels.copy()
     thickness = max(1, round(max(view.photo.size) / 200))
-    drawn = cv2.drawContours(view.photo.pixels.copy(), contours, -1, (255, 196, 60), thickness)
-    return np.asarray(drawn, np.uint8)
+    for mask in view.masks.values():
+        contours, _ = cv2.findContours(
+            mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+        )
+        cv2.drawContours(drawn, contours, -1, (255, 196, 60), thickness)
+    return drawn
 
 
 def _jpeg(photo: Photo) -> bytes:

@@ -1,8 +1,9 @@
-"""Finding the target object on the device: YOLOv8-seg as ONNX in onnxruntime (§3.2)."""
+"""Finding the target objects on the device: YOLOv8-seg as ONNX in onnxruntime (§3.2)."""
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -62,6 +63,21 @@ class Segmenter:
             details={"known": list(self.class_names)},
         )
 
+    def classes_of(self, target_objects: Sequence[str]) -> list[int]:
+        """:meth:`class_of` of each of ``target_objects``.
+
+        Raises:
+            UnknownObjectError: the model has no such class, or one class for two of the objects.
+        """
+        indices = [self.class_of(words) for words in target_objects]
+        if len(set(indices)) < len(indices):
+            raise UnknownObjectError(
+                f"the segmenter cannot tell {', '.join(target_objects)} from each other",
+                remedy="name them as one target object, or give masks with --mask",
+                details={"known": list(self.class_names)},
+            )
+        return indices
+
     def segment(self, photo: Photo, target_object: str) -> Mask | None:
         """Where ``target_object`` is on ``photo`` ``(H, W, 3)``: a mask ``(H, W)``, or None.
 
@@ -70,16 +86,25 @@ class Segmenter:
         Raises:
             UnknownObjectError: the model has no such class.
         """
-        index = self.class_of(target_object)
+        return self.segment_all(photo, [target_object])[0]
+
+    def segment_all(self, photo: Photo, target_objects: Sequence[str]) -> list[Mask | None]:
+        """:meth:`segment` of each of ``target_objects``; the model runs once.
+
+        Raises:
+            UnknownObjectError: the model has no such class, or one class for two of the objects.
+        """
+        indices = self.classes_of(target_objects)
         square, fit = letterbox(photo, self.size_px)
         batch = square_batch(square)
         detections, prototypes = self._session.run(None, {self._input: batch})
-        boxes, coefficients = self._detections(detections[0], index)
-        if not len(boxes):
-            return None
-        chances = _mask_chances(boxes, coefficients, prototypes[0], self.size_px)
-        mask = _to_photo(chances, fit, self.size_px, photo.shape[1], photo.shape[0]) > 0.5
-        return mask if mask.any() else None
+        masks: list[Mask | None] = []
+        for index in indices:
+            boxes, coefficients = self._detections(detections[0], index)
+            chances = _mask_chances(boxes, coefficients, prototypes[0], self.size_px)
+            mask = _to_photo(chances, fit, self.size_px, photo.shape[1], photo.shape[0]) > 0.5
+            masks.append(mask if mask.any() else None)
+        return masks
 
     def _detections(self, output: Floats, index: int) -> tuple[Floats, Floats]:
         """Boxes ``(k, 4)`` as x, y, width, height, and coefficients ``(k, 32)`` of one class."""

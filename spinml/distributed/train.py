@@ -31,7 +31,7 @@ def train_classifier(context: StageContext) -> dict[str, Any]:
     validation images, so that all keep the same epoch. Files: see
     :func:`spinml.training.stages.save_trained`.
     """
-    from spinml.synthesis.dataset import ShardDataset
+    from spinml.synthesis.dataset import ShardDataset, dataset_folders
     from spinml.training.classifier import Hooks, fit
     from spinml.training.stages import save_trained
 
@@ -42,7 +42,7 @@ def train_classifier(context: StageContext) -> dict[str, Any]:
         progress=context.progress,
     )
     settings = TrainingConfig.model_validate(context.params["settings"])
-    dataset = ShardDataset(context.inputs["dataset"])
+    dataset = ShardDataset(*dataset_folders(context.inputs))
     return save_trained(fit(dataset, settings, context.params["seed"], hooks), context.out)
 
 

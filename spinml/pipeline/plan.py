@@ -11,10 +11,12 @@ from spinml.bundle import SanitizedSegment
 from spinml.config import ServerConfig
 from spinml.errors import ArtifactNotFoundError
 from spinml.pipeline.stages import Stage, StageKind
-from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
+from spinml.request import BACKGROUND, TARGET, PrivacyPreference, Scheme, TrainingRequest
 
 MEASURE_VERSION = 2
 """Raised when MEASURE writes other files; KEY_VERSION would make the models anew, too."""
+DATASET_VERSION = 2
+"""Raised when a dataset gets other columns: 2 has lists over an image's objects."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Plan:
 
     stages: Mapping[str, Stage]
     results: Mapping[str, str]
-    """"dataset", "model", "export", "measure" → digest."""
+    """"dataset", "model", "export", "measure" → digest; a mixture's further datasets are
+    "dataset_2", "dataset_3", …, in the order of the request's preferences."""
 
     def __post_init__(self) -> None:
         seen: set[str] = set()
@@ -96,13 +99,24 @@ def segment_stage(segment: SanitizedSegment) -> Stage:
     return Stage(StageKind.SEGMENT, params, label=f"segment {segment.name}")
 
 
+def unet_role(segment: str) -> str:
+    """The input of GENERATE with the fine-tuned UNet of a target object: "target_unet", …"""
+    return f"{segment}_unet"
+
+
 class _Builder:
     """Adds stages in order; asking twice for the same stage gives the same one."""
 
-    def __init__(self, config: ServerConfig, checkpoint_id: str) -> None:
+    def __init__(self, request: TrainingRequest, config: ServerConfig, checkpoint_id: str) -> None:
+        self.request = request
         self.config = config
         self.checkpoint_id = checkpoint_id
         self.stages: dict[str, Stage] = {}
+
+    def _named(self, segment: SanitizedSegment) -> str:
+        """The segment for people, with its scheme where it was sent at several."""
+        several = len(self.request.disclosed(segment.name)) > 1
+        return f"{segment.name} at {segment.scheme}" if several else segment.name
 
     def add(
         self,
@@ -122,7 +136,7 @@ class _Builder:
             "dtype": self.config.checkpoint.dtype,
         }
 
-    def references(self, request: TrainingRequest, segment: SanitizedSegment, source: str) -> str:
+    def references(self, segment: SanitizedSegment, source: str) -> str:
         """Digest of the artifact with the segment's reference images."""
         if segment.scheme is not Scheme.L1:
             return source
@@ -130,25 +144,25 @@ class _Builder:
             "segment": segment.name,
             "words": segment.text,
             "feature": segment.feature,
-            "seed": request.seed,
+            "seed": self.request.seed,
             "prompts": self.config.prompts.model_dump(),
             "settings": self.config.expand.model_dump(),
         }
-        label = f"expand {segment.name} from {segment.feature}"
+        label = f"expand {self._named(segment)} from {segment.feature}"
         return self.add(StageKind.EXPAND, params, {"features": source}, label)
 
-    def finetune(self, request: TrainingRequest, segment: SanitizedSegment) -> str | None:
+    def finetune(self, segment: SanitizedSegment) -> str | None:
         """Digest of the fine-tuned UNet of a segment; None at L0."""
         source = segment_stage(segment)
         self.stages.setdefault(source.digest, source)
         if segment.scheme is Scheme.L0:
             return None
         settings = self.config.finetune
-        inputs = {"references": self.references(request, segment, source.digest)}
+        inputs = {"references": self.references(segment, source.digest)}
         common = self.base() | {
             "segment": segment.name,
             "words": segment.text,
-            "seed": request.seed,
+            "seed": self.request.seed,
             "prompts": self.config.prompts.model_dump(),
         }
         if settings.class_images and settings.prior_loss_weight > 0:
@@ -161,9 +175,32 @@ class _Builder:
             inputs["class_images"] = self.add(
                 StageKind.PRIOR, prior, label=f"class images {segment.name}"
             )
-        classes = list(request.label_classes) if segment.name == TARGET else []
+        classes = list(self.request.label_classes) if segment.name == TARGET else []
         tuned = common | {"settings": settings.model_dump(), "label_classes": classes}
-        return self.add(StageKind.FINETUNE, tuned, inputs, f"fine-tune {segment.name}")
+        return self.add(StageKind.FINETUNE, tuned, inputs, f"fine-tune {self._named(segment)}")
+
+    def merge(self, segment: SanitizedSegment, tuned: str | None) -> str | None:
+        """Digest of the inpainting UNet of a background that was fine-tuned; None at L0."""
+        if tuned is None:
+            return None
+        label = f"merge {self._named(segment)}"
+        return self.add(StageKind.MERGE, self.base(), {"tuned_unet": tuned}, label)
+
+    def generate(
+        self, preference: PrivacyPreference, unets: Mapping[tuple[str, Scheme], str]
+    ) -> str:
+        """Digest of the synthetic dataset of one preference.
+
+        Args:
+            unets: digests of the UNets that were fine-tuned (and merged), by segment and scheme.
+        """
+        inputs = {}
+        for name in self.request.segments:
+            unet = unets.get((name, preference.of(name)))
+            if unet is not None:
+                inputs["inpainting_unet" if name == BACKGROUND else unet_role(name)] = unet
+        label = "generate" if len(self.request.preferences) == 1 else f"generate {preference}"
+        return self.add(StageKind.GENERATE, _generate_params(self), inputs, label)
 
 
 def make_plan(
@@ -172,34 +209,36 @@ def make_plan(
     config: ServerConfig,
     checkpoint_id: str,
 ) -> Plan:
-    """The stages that serve ``request`` with ``segments`` (target and background).
+    """The stages that serve ``request`` with ``segments``, those of its bundle.
+
+    Every segment has its own chain of stages, at each scheme that a preference needs; every
+    preference has a GENERATE of the chains it takes, and one TRAIN takes all datasets.
 
     Args:
         checkpoint_id: the identity of the diffusion models' weights, part of every key.
     """
-    by_name: dict[str, SanitizedSegment] = {segment.name: segment for segment in segments}
-    build = _Builder(config, checkpoint_id)
-    target = build.finetune(request, by_name[TARGET])
-    background = build.finetune(request, by_name[BACKGROUND])
-    inputs: dict[str, str] = {}
-    if target is not None:
-        inputs["target_unet"] = target
-    if background is not None:
-        inputs["inpainting_unet"] = build.add(
-            StageKind.MERGE, build.base(), {"tuned_unet": background}, "merge background"
-        )
-    dataset = build.add(StageKind.GENERATE, _generate_params(build, request), inputs, "generate")
+    build = _Builder(request, config, checkpoint_id)
+    unets: dict[tuple[str, Scheme], str] = {}
+    for segment in segments:
+        tuned = build.finetune(segment)
+        unet = build.merge(segment, tuned) if segment.name == BACKGROUND else tuned
+        if unet is not None:
+            unets[segment.name, segment.scheme] = unet
+    datasets = {
+        "dataset" if number == 1 else f"dataset_{number}": build.generate(preference, unets)
+        for number, preference in enumerate(request.preferences, start=1)
+    }
     common = {"label_classes": list(request.label_classes), "seed": request.seed}
     model = build.add(
         StageKind.TRAIN,
         common | {"settings": config.training.model_dump()},
-        {"dataset": dataset},
+        datasets,
         "train",
     )
     export = build.add(
         StageKind.EXPORT,
         common | {"image_px": config.training.image_px},
-        {"model": model, "dataset": dataset},
+        {"model": model, **datasets},
         "export",
     )
     measure = build.add(
@@ -210,24 +249,30 @@ def make_plan(
             "checkpoint": checkpoint_id,
             "version": MEASURE_VERSION,
         },
-        {"dataset": dataset, "model": model},
+        {"model": model, **datasets},
         "measure",
     )
-    results = {"dataset": dataset, "model": model, "export": export, "measure": measure}
-    return Plan(build.stages, results)
+    return Plan(build.stages, {**datasets, "model": model, "export": export, "measure": measure})
 
 
-def _generate_params(build: _Builder, request: TrainingRequest) -> dict[str, Any]:
-    config = build.config
+def dataset_roles(names: Iterable[str]) -> list[str]:
+    """Those of ``names``, a stage's inputs or a plan's results, that are datasets, in order."""
+    found = [name for name in names if name == "dataset" or name.startswith("dataset_")]
+    return sorted(found, key=lambda name: int(name.partition("_")[2] or 1))
+
+
+def _generate_params(build: _Builder) -> dict[str, Any]:
+    config, request = build.config, build.request
     settings = config.generation.model_dump()
     per_class = request.images_per_class or settings.pop("images_per_class")
     settings.pop("images_per_class", None)
     return build.base() | {
-        "target_object": request.target_object,
+        "target_objects": list(request.target_objects),
         "background": request.background,
         "label_classes": list(request.label_classes),
         "images_per_class": per_class,
         "seed": request.seed,
         "prompts": config.prompts.model_dump(),
         "settings": settings,
+        "version": DATASET_VERSION,
     }

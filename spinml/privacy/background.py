@@ -1,11 +1,12 @@
-"""The background segment: the frame with the target object's place removed and filled.
+"""The background segment: the frame with the target objects' places removed and filled.
 
 A hole of the target's shape would tell its silhouette; so would a fill computed from the pixels
-around it. What the filled frame tells is one box, grown, and nothing of what was in it.
+around it. What the filled frame tells is one box an object, grown, and nothing of what was in it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -43,30 +44,38 @@ def frame_size(width: int, height: int) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def hole_of(mask: Mask, mode: HoleMode) -> Mask:
-    """What is removed for ``mask``: its bounding box grown, or at "silhouette" itself grown."""
-    x0, y0, x1, y1 = bounding_box(mask)
-    by = GROWTH_PX + round(GROWTH * max(x1 - x0, y1 - y0))
-    if mode == "silhouette":
-        distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
-        return np.asarray(distance <= by, np.bool_)
-    hole = np.zeros_like(mask)
-    hole[max(0, y0 - by) : y1 + by, max(0, x0 - by) : x1 + by] = True
+def hole_of(masks: Sequence[Mask], mode: HoleMode) -> Mask:
+    """What is removed for target objects at ``masks``, at least one and none empty.
+
+    Of each its bounding box, grown, or at "silhouette" itself grown.
+    """
+    hole = np.zeros_like(masks[0])
+    for mask in masks:
+        x0, y0, x1, y1 = bounding_box(mask)
+        by = GROWTH_PX + round(GROWTH * max(x1 - x0, y1 - y0))
+        if mode == "silhouette":
+            distance = cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 3)
+            hole |= distance <= by
+        else:
+            hole[max(0, y0 - by) : y1 + by, max(0, x0 - by) : x1 + by] = True
     return hole
 
 
-def has_background(mask: Mask) -> bool:
-    """Whether enough of the frame is left around the target's box."""
-    return bool(1 - hole_of(mask, "box").mean() >= LEAST_BACKGROUND)
+def has_background(masks: Sequence[Mask]) -> bool:
+    """Whether enough of the frame is left around the target objects' boxes."""
+    return bool(1 - hole_of(masks, "box").mean() >= LEAST_BACKGROUND)
 
 
-def take_background(photo: Photo, mask: Mask, mode: HoleMode) -> Background:
+def take_background(photo: Photo, masks: Sequence[Mask], mode: HoleMode) -> Background:
     """The background of ``photo``; pixels inside the hole have no influence on it.
 
     They are zeroed before the frame is scaled, and a scaled pixel that any of them touches
     belongs to the hole.
+
+    Args:
+        masks: of all target objects on the photo, whatever is shared of them.
     """
-    hole = hole_of(mask, mode)
+    hole = hole_of(masks, mode)
     width, height = frame_size(photo.shape[1], photo.shape[0])
     pixels, hole = _without(photo, hole, width, height)
     if mode == "inpaint":

@@ -56,7 +56,8 @@ class SegmentInput(DeviceOnly):
     is erased before it leaves.
     """
 
-    segment: Literal["target", "background"]
+    segment: str
+    """Its name: "target", "target_2", … of the target objects, or "background"."""
     pixels: Photo
     """Shape ``(H, W, 3)``; zero outside ``mask``: nothing of another segment is in it."""
     mask: Mask

@@ -7,7 +7,7 @@ recognisable outline. Text carries none (§3.4): at (L0, L0) MI is exactly 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from spinml.privacy.sanitizer import PhotoView, Sanitized
+from spinml.privacy.sanitizer import Sanitized
+from spinml.privacy.views import PhotoView
 from spinml.request import BACKGROUND, TARGET
 
 BINS = 32
@@ -45,23 +46,36 @@ class MutualInformation:
 class Leakage:
     """MI of each segment, by photo and on average (eq. 1). Holds figures alone."""
 
-    target: MutualInformation
-    background: MutualInformation
+    segments: Mapping[str, MutualInformation]
+    """On average over the photos that show the segment; 0 where none does."""
     photos: tuple[dict[str, MutualInformation], ...]
+    """Of each photo, the segments that it shows."""
+
+    @property
+    def target(self) -> MutualInformation:
+        """Of the first target object."""
+        return self.segments[TARGET]
+
+    @property
+    def background(self) -> MutualInformation:
+        """Of the background."""
+        return self.segments[BACKGROUND]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able figures."""
-        return {
-            TARGET: asdict(self.target),
-            BACKGROUND: asdict(self.background),
-            "photos": [{name: asdict(mi) for name, mi in photo.items()} for photo in self.photos],
+        """JSON-able figures: one entry a segment, and "photos"."""
+        return {name: asdict(mi) for name, mi in self.segments.items()} | {
+            "photos": [{name: asdict(mi) for name, mi in photo.items()} for photo in self.photos]
         }
 
 
 def measure_leakage(sanitized: Sanitized) -> Leakage:
-    """MI(X^j, {Y^t, Y^b}) of eq. 1 for both segments; all zero when there is no photo."""
+    """MI(X^j, {Y^t, Y^b}) of eq. 1 for each segment j, given everything that is sent of the photo.
+
+    All zero when there is no photo.
+    """
     photos = tuple(_measure_photo(view) for view in sanitized.views)
-    return Leakage(_mean(photos, TARGET), _mean(photos, BACKGROUND), photos)
+    segments = sanitized.bundle.request.segments
+    return Leakage({name: _mean(photos, name) for name in segments}, photos)
 
 
 def histogram_mi(x: Grey, ys: Sequence[Grey]) -> float:
@@ -69,10 +83,9 @@ def histogram_mi(x: Grey, ys: Sequence[Grey]) -> float:
 
     Plug-in entropies with Miller and Madow's (1955) correction for bias; at least 0.
     """
-    codes = [_binned(image) for image in ys]
     joint_y = np.zeros(x.size, np.int64)
-    for code in codes:
-        joint_y = joint_y * BINS + code
+    for image in ys:
+        joint_y = _compact(joint_y * BINS + _binned(image))
     code_x = _binned(x)
     joint = joint_y * BINS + code_x
     return max(0.0, _entropy(code_x) + _entropy(joint_y) - _entropy(joint))
@@ -104,8 +117,9 @@ def share(estimator: Estimator, x: Grey, ys: Sequence[Grey]) -> float:
 
 def _measure_photo(view: PhotoView) -> dict[str, MutualInformation]:
     grey = np.asarray(cv2.cvtColor(view.photo.pixels, cv2.COLOR_RGB2GRAY), np.uint8)
-    ys = [image for image in (view.sent[TARGET], view.sent[BACKGROUND]) if image is not None]
-    segments = {TARGET: view.target_mask, BACKGROUND: ~view.target_mask}
+    ys = [item.in_frame for item in view.sent]
+    objects = np.logical_or.reduce(list(view.masks.values()))
+    segments = {**view.masks, BACKGROUND: ~objects}
     measured = {}
     for name, mask in segments.items():
         x = np.where(mask, grey, np.uint8(0))
@@ -114,16 +128,24 @@ def _measure_photo(view: PhotoView) -> dict[str, MutualInformation]:
 
 
 def _mean(photos: Sequence[dict[str, MutualInformation]], name: str) -> MutualInformation:
-    if not photos:
+    showing = [photo[name] for photo in photos if name in photo]
+    if not showing:
         return MutualInformation(0.0, 0.0)
     return MutualInformation(
-        float(np.mean([photo[name].histogram for photo in photos])),
-        float(np.mean([photo[name].regional for photo in photos])),
+        float(np.mean([mi.histogram for mi in showing])),
+        float(np.mean([mi.regional for mi in showing])),
     )
 
 
 def _binned(image: Grey) -> npt.NDArray[np.int64]:
     return image.ravel().astype(np.int64) * BINS // 256
+
+
+def _compact(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """``codes`` numbered anew where they are large: those of many images would not fit 64 bits."""
+    if codes.max() < BINS**3:
+        return codes
+    return np.asarray(np.unique(codes, return_inverse=True)[1], np.int64)
 
 
 def _entropy(codes: npt.NDArray[np.int64]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn, SupportsIndex
 
@@ -54,24 +55,28 @@ class PrivatePhoto(DeviceOnly):
 
 @dataclass(frozen=True, repr=False)
 class SegmentedPhoto(DeviceOnly):
-    """A photo and where its target object is; the background is all the rest (§3.2).
+    """A photo and where its target objects are; the background is all the rest (§3.2).
 
     Raises:
-        ValueError: ``target_mask`` is not as large as the photo, or ``keypoints`` are not (18, 3).
+        ValueError: a mask is not as large as the photo, or ``keypoints`` are not (18, 3).
     """
 
     photo: PrivatePhoto
-    target_mask: Mask
-    """Shape ``(H, W)``; True on the target object."""
+    masks: Mapping[str, Mask]
+    """By segment, "target", "target_2", …: shape ``(H, W)``, True on the object. An empty mask
+    says that the object is not on the photo; without one, that it was not found."""
     keypoints: Keypoints | None = None
-    """The target object's, in pixels of the photo, where they were given."""
+    """A person's, in pixels of the photo, where they were given: those of the target object whose
+    feature is the pose."""
 
     def __post_init__(self) -> None:
         wanted = self.photo.pixels.shape[:2]
-        if self.target_mask.shape != wanted:
-            raise ValueError(f"a mask of shape {self.target_mask.shape} for a photo of {wanted}")
+        for mask in self.masks.values():
+            if mask.shape != wanted:
+                raise ValueError(f"a mask of shape {mask.shape} for a photo of {wanted}")
         if self.keypoints is not None and self.keypoints.shape != (18, 3):
             raise ValueError(f"keypoints of shape {self.keypoints.shape}, wanted (18, 3)")
 
     def __repr__(self) -> str:
-        return f"SegmentedPhoto({self.photo!r}, target on {self.target_mask.mean():.0%})"
+        shares = ", ".join(f"{name} on {mask.mean():.0%}" for name, mask in self.masks.items())
+        return f"SegmentedPhoto({self.photo!r}, {shares or 'nothing found'})"

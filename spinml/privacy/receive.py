@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,9 @@ from spinml.bundle import (
     part_name,
 )
 from spinml.errors import BundleLimitError, InvalidRequestError, MalformedBundleError
+from spinml.preference import OBJECT_SEGMENTS
 from spinml.privacy.rules import make_bundle
-from spinml.request import BACKGROUND, TARGET, describe_problems
+from spinml.request import BACKGROUND, describe_problems
 
 
 def bundle_from_parts(
@@ -37,11 +39,10 @@ def bundle_from_parts(
     segments = payload.get("segments")
     if not isinstance(segments, list) or not all(isinstance(item, dict) for item in segments):
         raise MalformedBundleError("the manifest's segments are not a list of objects")
-    loaded = [_load_segment(item, parts) for item in segments]
-    declared = {
-        part_name(str(item["name"]), i) for item in loaded for i in range(len(item["images"]))
-    }
-    undeclared = len(set(parts) - declared - {MANIFEST_PART})
+    declared: Counter[str] = Counter()
+    loaded = [_load_segment(item, parts, declared) for item in segments]
+    names = {part_name(name, index) for name, count in declared.items() for index in range(count)}
+    undeclared = len(set(parts) - names - {MANIFEST_PART})
     if undeclared:
         raise MalformedBundleError(
             f"{undeclared} part(s) that the manifest does not declare",
@@ -79,17 +80,24 @@ def _parse_manifest(parts: Mapping[str, bytes], limits: BundleLimits) -> dict[st
     return payload
 
 
-def _load_segment(item: dict[str, Any], parts: Mapping[str, bytes]) -> dict[str, Any]:
-    """The segment with its images' bytes in place of their digests."""
-    digests = item.get("images", [])
-    if item.get("name") not in (TARGET, BACKGROUND) or not isinstance(digests, list):
+def _load_segment(
+    item: dict[str, Any], parts: Mapping[str, bytes], declared: Counter[str]
+) -> dict[str, Any]:
+    """The segment with its images' bytes in place of their digests.
+
+    Args:
+        declared: images of each name that earlier segments declared; this one's are added.
+    """
+    name, digests = item.get("name"), item.get("images", [])
+    if name not in (*OBJECT_SEGMENTS, BACKGROUND) or not isinstance(digests, list):
         raise MalformedBundleError("a segment has no known name or no list of images")
     images = []
-    for index, digest in enumerate(digests):
-        image = parts.get(part_name(item["name"], index))
+    for index, digest in enumerate(digests, start=declared[name]):
+        image = parts.get(part_name(name, index))
         if image is None:
-            raise MalformedBundleError(f"image {index} of {item['name']} is missing")
+            raise MalformedBundleError(f"image {index} of {name} is missing")
         if hashlib.sha256(image).hexdigest() != digest:
-            raise MalformedBundleError(f"image {index} of {item['name']} is not the one declared")
+            raise MalformedBundleError(f"image {index} of {name} is not the one declared")
         images.append(image)
+    declared[name] += len(images)
     return {**item, "images": images}

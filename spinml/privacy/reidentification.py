@@ -12,25 +12,27 @@ Alike is the normalised cross-correlation, best over small shifts, of coarse ima
 shipped home it found at least as many photos as the cosine of embeddings did, for pixels and for
 feature maps.
 
-Each segment is attacked by what was sent of it; who combines both finds at least what the better
-one finds. Ten photos of one home are few: mind the interval.
+Each segment is attacked by what was sent of it, at several schemes by the best of them; who
+combines segments finds at least what the better one finds. Ten photos of one home are few: mind
+the interval.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from spinml.errors import FeatureMissingError, NoTargetFoundError
+from spinml.errors import FeatureMissingError
 from spinml.images import on_plain_ground
 from spinml.intervals import wilson_interval
 from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
-from spinml.privacy.sanitizer import Pixels, Sanitized, sanitize
-from spinml.request import BACKGROUND, TARGET
+from spinml.privacy.sanitizer import Sanitized
+from spinml.privacy.views import PhotoView, Pixels, take_views
+from spinml.request import Scheme
 
 TURN_DEGREES, ZOOM, SHIFT = 5.0, 0.08, 0.04
 """How far another shot is turned, zoomed, and moved as a share of the frame: a hand-held camera."""
@@ -56,8 +58,8 @@ class Reidentification:
     """Wilson's; both ends are chance at L0, which is exact."""
 
 
-Candidate = Mapping[str, Pixels | None] | None
-"""By segment, what the sanitizer makes of a photo in the gallery; None where it makes nothing."""
+Candidate = PhotoView | None
+"""What the sanitizer makes of a photo in the gallery; None where it makes nothing."""
 
 
 def sanitize_alike(sanitized: Sanitized, photos: Sequence[SegmentedPhoto]) -> list[Candidate]:
@@ -68,7 +70,7 @@ def sanitize_alike(sanitized: Sanitized, photos: Sequence[SegmentedPhoto]) -> li
 def reidentify(
     sanitized: Sanitized, gallery: Sequence[Candidate], *, seed: int = 0
 ) -> dict[str, Reidentification]:
-    """Attack every sent image, segment by segment.
+    """Attack every sent image, segment by segment: the attack by segment.
 
     Args:
         gallery: of :func:`sanitize_alike`. First what it has of each photo, in the order of
@@ -84,14 +86,27 @@ def reidentify(
             f"a gallery of {len(gallery)} for {len(sanitized.views)} photos, wanted one of each "
             "and at least one"
         )
-    found = {}
-    for name in (TARGET, BACKGROUND):
-        sent = [image for view in sanitized.views if (image := view.images[name]) is not None]
-        candidates = [None if images is None else images[name] for images in gallery]
-        picks = pick(sent, candidates, np.random.default_rng(seed))
-        hits = sum(picked == right for right, picked in enumerate(picks))
-        found[name] = _counted(hits, len(sent), len(gallery))
+    found: dict[str, Reidentification] = {}
+    for name, scheme in sanitized.bundle.request.disclosures:
+        attack = _attack(sanitized.views, gallery, (name, scheme), np.random.default_rng(seed))
+        if name not in found or attack.rate > found[name].rate:
+            found[name] = attack
     return found
+
+
+def _attack(
+    views: Sequence[PhotoView],
+    gallery: Sequence[Candidate],
+    sent: tuple[str, Scheme],
+    rng: np.random.Generator,
+) -> Reidentification:
+    """The attack by what was ``sent``, a segment at a scheme."""
+    images = [view.image(*sent) for view in views]
+    right = [index for index, image in enumerate(images) if image is not None]
+    candidates = [None if view is None else view.image(*sent) for view in gallery]
+    picks = pick([image for image in images if image is not None], candidates, rng)
+    hits = sum(picked == index for index, picked in zip(right, picks, strict=True))
+    return _counted(hits, len(right), len(gallery))
 
 
 def pick(
@@ -119,22 +134,26 @@ def pick(
 
 def other_shot(item: SegmentedPhoto, rng: np.random.Generator) -> SegmentedPhoto:
     """The same moment by another camera, simulated: moved, turned, zoomed, exposed anew, noisy."""
-    photo, mask = item.photo.pixels, item.target_mask
-    height, width = mask.shape
+    photo = item.photo.pixels
+    height, width = photo.shape[:2]
     turn, zoom = rng.uniform(-TURN_DEGREES, TURN_DEGREES), 1 + rng.uniform(-ZOOM, ZOOM)
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), turn, zoom)
     matrix[:, 2] += rng.uniform(-SHIFT, SHIFT, 2) * (width, height)
     moved = cv2.warpAffine(photo, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
-    shown = cv2.warpAffine(mask.astype(np.uint8), matrix, (width, height), flags=cv2.INTER_NEAREST)
+    masks = {
+        name: np.asarray(
+            cv2.warpAffine(mask.astype(np.uint8), matrix, (width, height), flags=cv2.INTER_NEAREST),
+            np.bool_,
+        )
+        for name, mask in item.masks.items()
+    }
     keypoints = None
     if item.keypoints is not None:
         keypoints = item.keypoints.copy()
         keypoints[:, :2] = keypoints[:, :2] @ matrix[:, :2].T + matrix[:, 2]
     levels = moved * (1 + rng.uniform(-GAIN, GAIN)) + rng.normal(0, NOISE_STD, moved.shape)
     return SegmentedPhoto(
-        PrivatePhoto(levels.round().clip(0, 255).astype(np.uint8)),
-        np.asarray(shown > 0, np.bool_),
-        keypoints,
+        PrivatePhoto(levels.round().clip(0, 255).astype(np.uint8)), masks, keypoints
     )
 
 
@@ -146,15 +165,14 @@ def _counted(hits: int, images: int, gallery: int) -> Reidentification:
 
 
 def _candidate(sanitized: Sanitized, photo: SegmentedPhoto) -> Candidate:
-    bundle = sanitized.bundle
-    hole = bundle.segment(BACKGROUND).hole or "inpaint"
     # Who has not the device's noise key draws other noise; here, another seed draws it.
-    request = bundle.request.model_copy(update={"seed": bundle.request.seed ^ 1})
+    request = sanitized.bundle.request
+    request = request.model_copy(update={"seed": request.seed ^ 1})
     try:
-        views = sanitize(request, [photo], hole=hole, models=sanitized.models).views
-    except (NoTargetFoundError, FeatureMissingError):
+        views, _ = take_views(request, [photo], sanitized.way)
+    except FeatureMissingError:
         return None
-    return views[0].images if views else None
+    return views[0] if views else None
 
 
 def _coarse(image: Pixels) -> npt.NDArray[np.float32]:

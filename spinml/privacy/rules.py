@@ -18,7 +18,7 @@ from spinml.errors import (
 from spinml.privacy.extractor import Extractor
 from spinml.privacy.features import get_feature
 from spinml.privacy.plugins import check_image, get_scheme
-from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
+from spinml.request import BACKGROUND, Scheme, TrainingRequest
 
 CUTOUT_FRAME = 0.04
 """The empty frame around every cut-out, as a share of its side; images.cut_out leaves more."""
@@ -41,20 +41,40 @@ def make_bundle(data: Mapping[str, Any], limits: BundleLimits) -> SanitizedBundl
 
 
 def check_bundle(bundle: SanitizedBundle, limits: BundleLimits) -> None:
-    """Return when ``bundle`` holds what its preference allows and nothing else.
+    """Return when ``bundle`` holds what its preferences need together and nothing else.
 
     Raises: as :func:`make_bundle`, but for pydantic's.
     """
-    names = [segment.name for segment in bundle.segments]
-    if sorted(names) != sorted((TARGET, BACKGROUND)):
-        raise PreferenceViolationError(
-            f"the bundle has segments {', '.join(names) or 'none'}; "
-            f"it must have {TARGET} and {BACKGROUND}, once each"
-        )
+    _check_segments(bundle)
     _check_sizes(bundle, limits)
     for segment in bundle.segments:
         _check_words(segment, bundle.request)
         _CHECKS[segment.scheme](segment, bundle.request, limits)
+
+
+def _check_segments(bundle: SanitizedBundle) -> None:
+    """Each segment of the request once for each scheme that it is disclosed in."""
+    request = bundle.request
+    for segment in bundle.segments:
+        if segment.name in request.segments:
+            _check_scheme(segment, request)
+    wanted = [f"{name} at {scheme}" for name, scheme in request.disclosures]
+    names = [f"{segment.name} at {segment.scheme}" for segment in bundle.segments]
+    if sorted(names) != sorted(wanted):
+        shown = ", ".join(names[: len(wanted) + 1]) or "none"
+        raise PreferenceViolationError(
+            f"the bundle has {len(names)} segment(s), {shown}; "
+            f"it must have {', '.join(wanted)}, once each"
+        )
+
+
+def _check_scheme(segment: SanitizedSegment, request: TrainingRequest) -> None:
+    declared = request.disclosed(segment.name)
+    if segment.scheme not in declared:
+        _refuse(
+            segment,
+            f"it came at {segment.scheme}, the request's preference is {' and '.join(declared)}",
+        )
 
 
 def _check_sizes(bundle: SanitizedBundle, limits: BundleLimits) -> None:
@@ -75,9 +95,6 @@ def _check_sizes(bundle: SanitizedBundle, limits: BundleLimits) -> None:
 
 
 def _check_words(segment: SanitizedSegment, request: TrainingRequest) -> None:
-    declared = request.privacy.of(segment.name)
-    if segment.scheme != declared:
-        _refuse(segment, f"it came at {segment.scheme}, the request's preference is {declared}")
     if segment.text != request.words_of(segment.name):
         _refuse(segment, "its text is not the request's word for it")
 
@@ -108,7 +125,7 @@ def _check_l1(segment: SanitizedSegment, request: TrainingRequest, limits: Bundl
 def _check_l2(segment: SanitizedSegment, request: TrainingRequest, limits: BundleLimits) -> None:
     if segment.feature is not None:
         _refuse(segment, "L2 sends pixels, it also declares a feature")
-    if (segment.hole is None) != (segment.name == TARGET):
+    if (segment.hole is None) == (segment.name == BACKGROUND):
         _refuse(segment, "a background declares its hole and a target object has none")
     _require_images(segment)
     scheme = _scheme_of(segment, request)
@@ -118,10 +135,10 @@ def _check_l2(segment: SanitizedSegment, request: TrainingRequest, limits: Bundl
             _refuse(segment, f"image {index} is not RGBA")
         if np.any(pixels[pixels[..., 3] == 0]):
             _refuse(segment, f"image {index} hides colours where it is transparent")
-        if segment.name == TARGET:
-            _check_cut_out(segment, index, pixels)
-        else:
+        if segment.name == BACKGROUND:
             _check_hole(segment, index, pixels)
+        else:
+            _check_cut_out(segment, index, pixels)
         if scheme is not None:
             _check_kind(segment, index, scheme, pixels)
 

@@ -13,7 +13,6 @@ from spinml.privacy.leakage import Leakage
 from spinml.privacy.private import SegmentedPhoto
 from spinml.privacy.sanitizer import Sanitized, private_segments
 from spinml.report.model import HomeReport, LeakageRow, SegmentDisclosure
-from spinml.request import BACKGROUND, TARGET
 
 SHOWN = 6
 """How many photos of each segment the report shows."""
@@ -31,34 +30,34 @@ def build_home_report(
 
     Args:
         photos: those that ``sanitized`` was made of.
-        measures: by segment name.
+        measures: by segment name, of those that could be measured.
         evaluation: on labelled private photos; None where there are none.
     """
     request = sanitized.bundle.request
-    private = private_segments(photos[:SHOWN])
-    told = {item.name: item.what for item in summarise(sanitized.bundle, leakage)}
-    measured = {TARGET: leakage.target, BACKGROUND: leakage.background}
+    private = private_segments(request, photos[:SHOWN])
+    told = summarise(sanitized.bundle, leakage)
     return HomeReport(
         segments=tuple(
             SegmentDisclosure(
                 name=segment.name,
                 scheme=segment.scheme,
-                what=told[segment.name],
+                what=item.what,
                 words=segment.text,
                 private=tuple(_thumbnail(image) for image in private[segment.name]),
                 sent=segment.images[:SHOWN],
             )
-            for segment in sanitized.bundle.segments
+            for segment, item in zip(sanitized.bundle.segments, told, strict=True)
         ),
         leakage=tuple(
             LeakageRow(
                 segment=name,
-                scheme=request.privacy.of(name),
-                histogram=measured[name].histogram,
-                regional=measured[name].regional,
-                sim=measures[name].sim,
+                words=request.words_of(name),
+                schemes=request.disclosed(name),
+                histogram=mi.histogram,
+                regional=mi.regional,
+                sim=measures[name].sim if name in measures else None,
             )
-            for name in (TARGET, BACKGROUND)
+            for name, mi in leakage.segments.items()
         ),
         beyond=described(measures),
         evaluation=evaluation.as_dict() if evaluation else None,

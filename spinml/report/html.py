@@ -11,9 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from spinml import __version__
 from spinml.report import plots
 from spinml.report.model import HomeReport, RunReport, SegmentDisclosure
-from spinml.request import BACKGROUND, TARGET, Scheme, TrainingRequest
-
-_TITLES = {"target": "Target object", "background": "Background"}
+from spinml.request import PrivacyPreference, Scheme, TrainingRequest
 
 
 def render_server_report(report: RunReport) -> str:
@@ -33,24 +31,24 @@ def _render(report: RunReport, home: HomeReport | None) -> str:
     template = environment.get_template("report.html.j2")
     request = report.request
     return template.render(
-        title=f"A model for one job: {request.target_object} in the {request.background}",
+        title=f"A model for one job: {' and '.join(request.target_objects)} in the "
+        f"{request.background}",
+        preferences=[_preference(request, each) for each in request.preferences],
         version=__version__,
         request=request,
-        preference=[(name, _declared(request, name)) for name in (TARGET, BACKGROUND)],
         run=_run_view(report),
         home=_home_view(report, home) if home else None,
     )
 
 
-def _declared(request: TrainingRequest, segment: str) -> str:
+def _declared(request: TrainingRequest, segment: str, scheme: Scheme) -> str:
     """A segment's scheme with what the request says of it: "L1 (pose)", "L2 (noise σ 10)"."""
-    scheme = request.privacy.of(segment)
     more = ""
     if scheme is Scheme.L1:
         more = request.feature_of(segment)
-    elif segment in request.noise:
+    elif scheme is Scheme.L2 and segment in request.noise:
         more = f"noise σ {request.noise[segment]:g}"
-    elif segment in request.schemes:
+    elif scheme is Scheme.L2 and segment in request.schemes:
         more = request.schemes[segment]
     return f"{scheme} ({more})" if more else str(scheme)
 
@@ -63,6 +61,7 @@ def _run_view(report: RunReport) -> dict[str, Any]:
         "id": report.run_id,
         "images": report.images,
         "rejected": report.rejected,
+        "datasets": report.datasets,
         "best_validation": report.best_validation,
         "total": duration(report.seconds),
         "references": {
@@ -97,13 +96,21 @@ def _home_view(report: RunReport, home: HomeReport) -> dict[str, Any]:
 def _segment_view(segment: SegmentDisclosure) -> dict[str, Any]:
     return {
         "name": segment.name,
-        "title": _TITLES[segment.name],
+        "title": segment.name.replace("_", " ").capitalize(),
         "scheme": segment.scheme.value,
         "meaning": f"“{segment.words}” and {segment.what}" if segment.sent else segment.what,
         "words": segment.words,
         "private": _encoded(segment.private),
         "sent": _encoded(segment.sent),
     }
+
+
+def _preference(request: TrainingRequest, preference: PrivacyPreference) -> list[tuple[str, str]]:
+    """(segment's words, scheme and what the request says of it) of every segment."""
+    return [
+        (request.words_of(name), _declared(request, name, preference.of(name)))
+        for name in request.segments
+    ]
 
 
 def _encoded(images: Iterable[bytes]) -> list[str]:

@@ -32,14 +32,26 @@ class StageTime(_Part):
     seconds: float
 
 
+class DatasetPart(_Part):
+    """One synthetic dataset, made under one of the request's preferences."""
+
+    preference: str
+    """As :class:`spinml.request.PrivacyPreference` reads: "(L2, L0)"."""
+    images: int
+    rejected: int = Field(description="Broken objects that were drawn again.")
+
+
 class RunReport(_Part):
     """The server's side of a run. Images are PNG files in base64."""
 
     run_id: str
     request: TrainingRequest
     stages: tuple[StageTime, ...]
-    images: int = Field(description="Synthetic images in the dataset.")
-    rejected: int = Field(description="Broken objects that were drawn again.")
+    images: int = Field(description="Synthetic images, of all datasets together.")
+    rejected: int = Field(description="Broken objects that were drawn again, of all datasets.")
+    datasets: tuple[DatasetPart, ...] = Field(
+        default=(), description="One for each preference; the model is trained on all."
+    )
     history: tuple[Epoch, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = Field(
         default=(), description="On held-out synthetic images: rows true, columns predicted."
@@ -48,7 +60,9 @@ class RunReport(_Part):
         default_factory=dict, description="Synthetic images by class."
     )
     references: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="What the diffusion model was fine-tuned on, by segment."
+        default_factory=dict,
+        description="What the diffusion model was fine-tuned on, by segment (and scheme, where a "
+        "mixture needs several).",
     )
 
     @property
@@ -78,10 +92,13 @@ class LeakageRow(_Part):
     """MI (eq. 1, shares of the segment's entropy) and SIM (eq. 2) of one segment."""
 
     segment: str
-    scheme: Scheme
+    words: str
+    schemes: tuple[Scheme, ...]
+    """In which it was sent."""
     histogram: float
     regional: float
-    sim: float
+    sim: float | None
+    """None where no photo shows the object."""
 
 
 class HomeReport(_Part):

@@ -10,15 +10,18 @@ from starlette.exceptions import HTTPException
 
 from spinml.bundle import BundleLimits
 from spinml.errors import MalformedBundleError
+from spinml.preference import MAX_OBJECTS
 
-SEGMENTS = 2
+SEGMENTS = 2 * (MAX_OBJECTS + 1)
+"""Target objects and background, each at L1 and L2: the most that a bundle holds."""
 
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": (
             "`SanitizedBundle.to_parts()`: the manifest, and one PNG part for each image that it "
-            "declares, named `target.0`, `target.1`, …, `background.0`, … File names are ignored."
+            "declares, named `target.0`, `target.1`, …, `target_2.0`, …, `background.0`, … The "
+            "number goes on through all segments of one name. File names are ignored."
         ),
         "content": {
             "multipart/form-data": {

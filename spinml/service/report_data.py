@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
-
-from pydantic import ValidationError
 
 from spinml.errors import ArtifactError, ArtifactNotFoundError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import Plan
-from spinml.pipeline.stages import ArtifactKey, Stage, StageKind
-from spinml.report.model import Epoch, RunReport, StageTime
-from spinml.request import BACKGROUND, TARGET, TrainingRequest
+from spinml.pipeline.stages import ArtifactKey, StageKind
+from spinml.report.model import DatasetPart, Epoch, RunReport, StageTime
+from spinml.request import TrainingRequest
 from spinml.service.models import Run
 from spinml.service.plans import plan_from_json
 from spinml.service.results import read_file, result_manifest
@@ -38,30 +36,45 @@ def assemble_report(store: ArtifactStore, run: Run) -> RunReport:
     figures = json.loads(read_file(store, key, FIGURES_FILE))
     plan = plan_from_json(run.plan)
     try:
+        request = TrainingRequest.model_validate(run.request)
+        datasets = _datasets(request, figures["datasets"])
         return RunReport(
             run_id=str(run.id),
-            request=TrainingRequest.model_validate(run.request),
+            request=request,
             stages=tuple(
                 StageTime(label=stage.label, state=stage.state, seconds=stage.seconds)
                 for stage in run_status(run).stages
             ),
-            images=figures["dataset"]["images"],
-            rejected=sum(figures["dataset"]["rejected"].values()),
+            images=sum(part.images for part in datasets),
+            rejected=sum(part.rejected for part in datasets),
+            datasets=datasets,
             history=tuple(_epoch(item) for item in figures["history"]),
             confusion=figures["validation"]["confusion"],
             samples={
                 label: _encode(store, key, names)
                 for label, names in _names_by_class(figures["samples"]).items()
             },
-            references={
-                name: _references(store, run.tenant_id, plan, name) for name in (TARGET, BACKGROUND)
-            },
+            references=_references(store, run.tenant_id, plan),
         )
-    except (KeyError, ValidationError) as error:
+    except (KeyError, ValueError) as error:
         raise ArtifactError(
             f"the run's measurements are not those of this version: {type(error).__name__}",
             remedy="submit again",
         ) from None
+
+
+def _datasets(
+    request: TrainingRequest, figures: Sequence[Mapping[str, Any]]
+) -> tuple[DatasetPart, ...]:
+    """The datasets by the preference that each was made under."""
+    return tuple(
+        DatasetPart(
+            preference=str(preference),
+            images=part["images"],
+            rejected=sum(part["rejected"].values()),
+        )
+        for preference, part in zip(request.preferences, figures, strict=True)
+    )
 
 
 def _epoch(figures: Mapping[str, Any]) -> Epoch:
@@ -78,12 +91,22 @@ def _names_by_class(samples: Iterable[Mapping[str, str]]) -> dict[str, list[str]
     return by_class
 
 
-def _references(store: ArtifactStore, tenant: str, plan: Plan, segment: str) -> tuple[str, ...]:
-    """What a segment was fine-tuned on: as it arrived, or as it was expanded from features."""
-    stage = _reference_stage(plan, segment)
-    if stage is None:
-        return ()
-    key = stage.key(tenant)
+def _references(store: ArtifactStore, tenant: str, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """What each segment was fine-tuned on, as it arrived or as it was expanded from features.
+
+    By what the fine-tuning is called: a segment, with its scheme where it was sent at several.
+    """
+    references = {}
+    for stage in plan:
+        if stage.kind is StageKind.FINETUNE:
+            name = stage.label.removeprefix("fine-tune ")
+            key = plan.stages[stage.inputs["references"]].key(tenant)
+            references[name] = _reference_images(store, key)
+    return references
+
+
+def _reference_images(store: ArtifactStore, key: ArtifactKey) -> tuple[str, ...]:
+    """The first few images of an artifact; none when it is gone."""
     try:
         manifest = store.read_manifest(key)
     except ArtifactNotFoundError:
@@ -92,14 +115,6 @@ def _references(store: ArtifactStore, tenant: str, plan: Plan, segment: str) -> 
         e.name for e in manifest.files if PurePosixPath(e.name).match(f"{IMAGES_FOLDER}/*.png")
     ]
     return _encode(store, key, names[:REFERENCES_PER_SEGMENT])
-
-
-def _reference_stage(plan: Plan, segment: str) -> Stage | None:
-    """The input "references" of the segment's fine-tuning; None where nothing was tuned."""
-    for stage in plan:
-        if stage.kind is StageKind.FINETUNE and stage.params["segment"] == segment:
-            return plan.stages[stage.inputs["references"]]
-    return None
 
 
 def _encode(store: ArtifactStore, key: ArtifactKey, names: Iterable[str]) -> tuple[str, ...]:

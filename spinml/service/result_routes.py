@@ -17,6 +17,7 @@ from spinml.service.report_data import assemble_report
 from spinml.service.results import (
     EMBEDDINGS_FILE,
     MODEL_FILE,
+    dataset_manifests,
     entry_of,
     result_manifest,
     stream_file,
@@ -70,16 +71,20 @@ def get_embeddings(state: State, run: CurrentRun, if_none_match: IfNoneMatch = N
 @router.get(
     "/dataset",
     summary="Download the synthetic dataset",
-    description="A tar archive: Parquet shards with images, labels, boxes, masks, and a card.",
+    description=(
+        "A tar archive: Parquet shards with images, labels, boxes, masks, and a card. A mixture's "
+        "datasets lie in folders `dataset`, `dataset_2`, …, in the order of its preferences."
+    ),
     response_class=Response,
     responses=_file("application/x-tar", "The archive."),
 )
 def get_dataset(state: State, run: CurrentRun, if_none_match: IfNoneMatch = None) -> Response:
-    key, manifest = result_manifest(state.store, run, "dataset")
-    if _has(if_none_match, key.digest):
-        return _not_modified(key.digest)
-    headers = {"ETag": f'"{key.digest}"'}
-    chunks = stream_tar(state.store, key, manifest)
+    datasets = dataset_manifests(state.store, run)
+    tag = "-".join(key.digest for key, _ in datasets.values())
+    if _has(if_none_match, tag):
+        return _not_modified(tag)
+    headers = {"ETag": f'"{tag}"'}
+    chunks = stream_tar(state.store, datasets)
     return StreamingResponse(chunks, media_type="application/x-tar", headers=headers)
 
 

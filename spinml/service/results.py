@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from pathlib import PurePosixPath
 from typing import IO
 
 from spinml.errors import ArtifactNotFoundError, NotReadyError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.manifest import FileEntry, Manifest
+from spinml.pipeline.plan import dataset_roles
 from spinml.pipeline.stages import ArtifactKey
 from spinml.service.models import Run, RunState
 from spinml.service.plans import plan_from_json
@@ -23,7 +25,7 @@ def result_manifest(store: ArtifactStore, run: Run, role: str) -> tuple[Artifact
     """Key and manifest of a run's result.
 
     Args:
-        role: "dataset", "export" or "measure": a key of :attr:`Plan.results`.
+        role: "dataset", "dataset_2", …, "export" or "measure": a key of :attr:`Plan.results`.
 
     Raises:
         NotReadyError: it does not exist yet, or never will since the run has ended.
@@ -61,15 +63,29 @@ def stream_file(store: ArtifactStore, key: ArtifactKey, name: str) -> Iterator[b
     return _pieces(store.open_file(key, name))
 
 
-def stream_tar(store: ArtifactStore, key: ArtifactKey, manifest: Manifest) -> Iterator[bytes]:
-    """All files of an artifact as a tar archive, never as a whole in memory."""
-    for entry in manifest.files:
-        info = tarfile.TarInfo(entry.name)
-        info.size = entry.size_bytes
-        info.mtime = int(manifest.created_at.timestamp())
-        yield info.tobuf(tarfile.PAX_FORMAT)
-        yield from _pieces(store.open_file(key, entry.name))
-        yield bytes(-entry.size_bytes % tarfile.BLOCKSIZE)
+def dataset_manifests(store: ArtifactStore, run: Run) -> dict[str, tuple[ArtifactKey, Manifest]]:
+    """Key and manifest of the run's synthetic datasets by folder: "", or a mixture's roles.
+
+    Raises:
+        NotReadyError: one does not exist yet, or never will since the run has ended.
+    """
+    roles = dataset_roles(plan_from_json(run.plan).results)
+    found = {role: result_manifest(store, run, role) for role in roles}
+    return found if len(roles) > 1 else {"": found[roles[0]]}
+
+
+def stream_tar(
+    store: ArtifactStore, artifacts: Mapping[str, tuple[ArtifactKey, Manifest]]
+) -> Iterator[bytes]:
+    """All files of artifacts, each in its folder, as a tar archive, never as a whole in memory."""
+    for folder, (key, manifest) in artifacts.items():
+        for entry in manifest.files:
+            info = tarfile.TarInfo(str(PurePosixPath(folder, entry.name)))
+            info.size = entry.size_bytes
+            info.mtime = int(manifest.created_at.timestamp())
+            yield info.tobuf(tarfile.PAX_FORMAT)
+            yield from _pieces(store.open_file(key, entry.name))
+            yield bytes(-entry.size_bytes % tarfile.BLOCKSIZE)
     yield bytes(2 * tarfile.BLOCKSIZE)
 
 

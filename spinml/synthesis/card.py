@@ -9,7 +9,9 @@ from typing import Any
 
 import yaml
 
+from spinml.pipeline.plan import unet_role
 from spinml.pipeline.stages import Stage
+from spinml.preference import OBJECT_SEGMENTS
 from spinml.synthesis.dataset import summarise
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
@@ -22,7 +24,7 @@ def finish_dataset(folder: Path, stage: Stage) -> dict[str, Any]:
         The figures: see :func:`spinml.synthesis.dataset.summarise`, and what it was made from.
     """
     figures = summarise(folder) | {
-        "target_model": model_key(stage, "target_unet"),
+        "target_models": target_models(stage),
         "background_model": model_key(stage, "inpainting_unet"),
         "seed": stage.params["seed"],
         "resolution_px": stage.params["resolution_px"],
@@ -32,6 +34,12 @@ def finish_dataset(folder: Path, stage: Stage) -> dict[str, Any]:
     return figures
 
 
+def target_models(stage: Stage) -> list[str]:
+    """Which model drew each target object of a GENERATE stage: see :func:`model_key`."""
+    segments = OBJECT_SEGMENTS[: len(stage.params["target_objects"])]
+    return [model_key(stage, unet_role(segment)) for segment in segments]
+
+
 def model_key(stage: Stage, role: str) -> str:
     """Which model played ``role``: the digest of the stage that made it, or the checkpoint's."""
     return stage.inputs.get(role) or f"base:{stage.params['checkpoint']}"
@@ -39,7 +47,8 @@ def model_key(stage: Stage, role: str) -> str:
 
 def _card(figures: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     header = {
-        "pretty_name": f"Synthetic {params['target_object']} in {params['background']}",
+        "pretty_name": f"Synthetic {' and '.join(params['target_objects'])} in "
+        f"{params['background']}",
         "task_categories": ["image-classification", "object-detection"],
         "size_categories": [_size(int(figures["images"]))],
         "tags": ["synthetic", "spinml"],
@@ -48,14 +57,16 @@ def _card(figures: Mapping[str, Any], params: Mapping[str, Any]) -> str:
     counts = "\n".join(f"| {name} | {count} |" for name, count in figures["counts"].items())
     rejected = ", ".join(f"{reason} {n}" for reason, n in figures["rejected"].items()) or "none"
     settings = params["settings"]
+    pairs = zip(params["target_objects"], figures["target_models"], strict=True)
+    models = ", ".join(f"{words} by `{model}`" for words, model in pairs)
     return f"""---
 {yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---
 
 # {header["pretty_name"]}
 
 Drawn by a diffusion model for one run of SpinML; no image in it is a photo. Target objects were
-drawn on plain ground from the prompt “object × class”, cut out, placed at random and given a
-background by an inpainting model (§3.3 of the SpinML paper).
+drawn on plain ground, the first from the prompt “object × class”, cut out, placed at random and
+given a background by an inpainting model (§3.3 of the SpinML paper).
 
 | class | images |
 |---|---|
@@ -64,13 +75,13 @@ background by an inpainting model (§3.3 of the SpinML paper).
 - Resolution: {figures["resolution_px"]} px. Seed: {figures["seed"]}.
 - Objects drawn: {figures["draws"]}; rejected as broken: {rejected}; left out after \
 {settings["max_draws"]} draws: {figures["left_out"]}.
-- Target model: `{figures["target_model"]}`. Background model: `{figures["background_model"]}`.
+- Models: {models}; background by `{figures["background_model"]}`.
 - Sampler: DPM-Solver++, {settings["steps"]} steps, guidance {settings["guidance_scale"]} for \
 objects and {settings["background_guidance_scale"]} for backgrounds.
 
-A label is the class in the prompt, not a person's judgement: a share of labels is wrong. If the
-target or background was shared at L1 or L2, images resemble what was shared: treat the dataset as
-private to who asked for it.
+A label is the class in the prompt, not a person's judgement: a share of labels is wrong. If an
+object or the background was shared at L1 or L2, images resemble what was shared: treat the dataset
+as private to who asked for it.
 """
 
 

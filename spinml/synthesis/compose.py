@@ -1,7 +1,8 @@
-"""Placing a cut-out object in an image and pasting it over its painted background (§3.3)."""
+"""Placing cut-out objects in an image and pasting them over their painted background (§3.3, §7)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,11 +11,17 @@ import numpy.typing as npt
 
 from spinml.images import GROUND, Mask, Photo, bounding_box
 from spinml.synthesis.cutout import CutOut
+from spinml.synthesis.seeds import derive_seed
+
+MOST_HIDDEN = 0.5
+"""An object of which later ones hide a larger share is not in the image as far as one can see."""
+PLACINGS = 24
+"""How often an object is placed until none is hidden too much."""
 
 
 @dataclass(frozen=True)
 class Placed:
-    """An object in an image that is otherwise empty.
+    """An object (or several) in an image that is otherwise empty.
 
     Attributes:
         colours: RGB ``(px, px, 3)``; plain ground where the object is not.
@@ -59,8 +66,78 @@ def place(cut: CutOut, size_px: int, scale_range: tuple[float, float], seed: int
     return Placed(canvas, covered)
 
 
+@dataclass(frozen=True)
+class Scene:
+    """Objects in an image that has no background yet.
+
+    Attributes:
+        whole: all of them as one.
+        masks: of each the visible part ``(px, px)``, True where the object covers most of the
+            pixel and no later one does.
+    """
+
+    whole: Placed
+    masks: tuple[Mask, ...]
+
+    @property
+    def boxes(self) -> list[tuple[int, int, int, int]]:
+        """``(x0, y0, x1, y1)`` of each visible part in pixels, the end exclusive."""
+        return [bounding_box(mask) for mask in self.masks]
+
+
+def arrange(
+    cuts: Sequence[CutOut], size_px: int, scale_range: tuple[float, float], seed: int
+) -> Scene | None:
+    """All objects in one image, each as :func:`place` puts it, later ones before earlier ones.
+
+    An object is placed again, and smaller every time within ``scale_range``, as long as it hides
+    more than ``MOST_HIDDEN`` of one that stands already.
+
+    Args:
+        cuts: at least one.
+
+    Returns:
+        None when ``PLACINGS`` placings of an object were not enough.
+    """
+    whole = place(cuts[0], size_px, scale_range, seed)
+    masks, areas = [whole.mask], [int(whole.mask.sum())]
+    least, most = scale_range
+    for number, cut in enumerate(cuts[1:], start=1):
+        for attempt in range(PLACINGS):
+            scales = (least, most - (most - least) * attempt / PLACINGS)
+            placed = place(cut, size_px, scales, derive_seed(seed, number, attempt))
+            left = [mask & ~placed.mask for mask in masks]
+            if all(
+                mask.sum() > 0 and mask.sum() >= (1 - MOST_HIDDEN) * area
+                for mask, area in zip(left, areas, strict=True)
+            ):
+                break
+        else:
+            return None
+        masks, areas = [*left, placed.mask], [*areas, int(placed.mask.sum())]
+        whole = _over(placed, whole)
+    return Scene(whole, tuple(masks))
+
+
+def _over(front: Placed, behind: Placed) -> Placed:
+    """One object before another, as one."""
+    alpha = front.alpha + behind.alpha * (1.0 - front.alpha)
+    weighted = (
+        front.colours * front.alpha[..., None]
+        + behind.colours * (behind.alpha * (1.0 - front.alpha))[..., None]
+    )
+    colours = np.divide(
+        weighted,
+        alpha[..., None],
+        out=np.full(weighted.shape, GROUND, weighted.dtype),
+        where=alpha[..., None] > 1 / 512,
+    )
+    mixed = np.asarray(colours.round().clip(0, 255), np.uint8)
+    return Placed(mixed, np.asarray(alpha.clip(0.0, 1.0), np.float32))
+
+
 def paste(placed: Placed, background: Photo) -> Photo:
-    """The object's own pixels over ``background`` ``(px, px, 3)``, with soft edges."""
+    """The objects' own pixels over ``background`` ``(px, px, 3)``, with soft edges."""
     alpha = placed.alpha[..., None]
     mixed = placed.colours * alpha + background * (1.0 - alpha)
     return np.asarray(mixed.round().clip(0, 255), np.uint8)

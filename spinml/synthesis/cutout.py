@@ -37,6 +37,8 @@ class Broken(StrEnum):
     """The object runs out of the image."""
     LABEL = "label"
     """The text-image encoder does not see the wanted class."""
+    HIDDEN = "hidden"
+    """No place was found where the image's objects do not hide each other."""
 
 
 @dataclass(frozen=True)

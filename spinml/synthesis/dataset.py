@@ -1,18 +1,24 @@
-"""The synthetic dataset: Parquet shards with image, label, box, mask, prompts, seed and models.
+"""The synthetic dataset: Parquet shards with images, labels, boxes, masks, prompts and models.
 
 Columns of a shard (Hugging Face's ``datasets`` and any Parquet reader open it):
 
 ==================  =========================================================================
-image, mask         struct {bytes: PNG, path: null}; RGB ``(px, px, 3)``; 0 or 255 ``(px, px)``
-label, label_name   index into ``label_classes``, and that class
-box                 ``[x0, y0, x1, y1]`` of the object in pixels, the end exclusive
-prompt              what the object was drawn from
+image               struct {bytes: PNG, path: null}; RGB ``(px, px, 3)``
+label, label_name   the image's class: index into ``label_classes``, and its name
+boxes               of each object ``[x0, y0, x1, y1]`` of its visible part in pixels, the end
+                    exclusive
+box_labels          of each object its index in the request's target objects
+masks               of each object its visible part: struct as ``image``, 0 or 255 ``(px, px)``
+prompts             of each object what it was drawn from
+target_models       of each object the digest of its fine-tuned UNet's stage, or
+                    ``base:<checkpoint>``
 background_prompt   what the background was painted from
-seed                of the image; with the models it fixes every pixel
-draws               how often the object was drawn until it was whole
-target_model        digest of the fine-tuned UNet's stage, or ``base:<checkpoint>``
 background_model    digest of the merged inpainting UNet's stage, or ``base:<checkpoint>``
+seed                of the image; with the models it fixes every pixel
+draws               how often its objects were drawn until all were whole
 ==================  =========================================================================
+
+Each image shows every target object once; later ones may partly hide earlier ones.
 
 A shard's figures (rejected objects by reason, seconds) are in its schema's metadata.
 """
@@ -37,6 +43,7 @@ from torch.utils.data import Dataset
 
 from spinml.errors import ArtifactError
 from spinml.images import Mask, Photo
+from spinml.pipeline.plan import dataset_roles
 from spinml.synthesis.seeds import derive_seed
 
 SHARDS = "shard-*.parquet"
@@ -53,14 +60,15 @@ def shard_schema(label_classes: Sequence[str], figures: Mapping[str, Any]) -> pa
             ("image", _IMAGE_TYPE),
             ("label", pa.int64()),
             ("label_name", pa.string()),
-            ("box", pa.list_(pa.int32(), 4)),
-            ("mask", _IMAGE_TYPE),
-            ("prompt", pa.string()),
+            ("boxes", pa.list_(pa.list_(pa.float32()))),
+            ("box_labels", pa.list_(pa.int32())),
+            ("masks", pa.list_(_IMAGE_TYPE)),
+            ("prompts", pa.list_(pa.string())),
+            ("target_models", pa.list_(pa.string())),
             ("background_prompt", pa.string()),
+            ("background_model", pa.string()),
             ("seed", pa.int64()),
             ("draws", pa.int32()),
-            ("target_model", pa.string()),
-            ("background_model", pa.string()),
         ]
     )
     return columns.with_metadata(
@@ -73,16 +81,25 @@ def shard_schema(label_classes: Sequence[str], figures: Mapping[str, Any]) -> pa
 
 def _features(label_classes: Sequence[str]) -> dict[str, Any]:
     image: dict[str, Any] = {"_type": "Image"}
-    text = {"dtype": "string", "_type": "Value"}
-    names = ("label_name", "prompt", "background_prompt", "target_model", "background_model")
     return {
         "image": image,
         "label": {"names": list(label_classes), "_type": "ClassLabel"},
-        "box": {"feature": {"dtype": "int32", "_type": "Value"}, "length": 4, "_type": "List"},
-        "mask": image,
-        "seed": {"dtype": "int64", "_type": "Value"},
-        "draws": {"dtype": "int32", "_type": "Value"},
-    } | dict.fromkeys(names, text)
+        "boxes": _list_of(_list_of(_value("float32"))),
+        "box_labels": _list_of(_value("int32")),
+        "masks": _list_of(image),
+        "seed": _value("int64"),
+        "draws": _value("int32"),
+        **dict.fromkeys(("prompts", "target_models"), _list_of(_value("string"))),
+        **dict.fromkeys(("label_name", "background_prompt", "background_model"), _value("string")),
+    }
+
+
+def _value(dtype: str) -> dict[str, Any]:
+    return {"dtype": dtype, "_type": "Value"}
+
+
+def _list_of(feature: dict[str, Any]) -> dict[str, Any]:
+    return {"feature": feature, "_type": "List"}
 
 
 def write_shard(table: pa.Table, path: Path) -> None:
@@ -116,6 +133,17 @@ def label_classes(folder: Path) -> list[str]:
     return classes
 
 
+def target_objects(folder: Path) -> list[str]:
+    """The target objects of a dataset, in the order of ``box_labels``."""
+    objects: list[str] = shard_figures(shard_paths(folder)[0])["target_objects"]
+    return objects
+
+
+def dataset_folders(inputs: Mapping[str, Path]) -> list[Path]:
+    """The datasets among a stage's inputs: one, or those of a mixture in their order."""
+    return [inputs[role] for role in dataset_roles(inputs)]
+
+
 def summarise(folder: Path) -> dict[str, Any]:
     """Figures of the whole dataset from its shards' metadata: counts, rejected, draws, seconds."""
     parts = [shard_figures(path) for path in shard_paths(folder)]
@@ -126,6 +154,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         counts.update(part["counts"])
         rejected.update(part["rejected"])
     return {
+        "target_objects": parts[0]["target_objects"],
         "label_classes": classes,
         "images": sum(counts.values()),
         "counts": dict(counts),
@@ -141,11 +170,16 @@ class ShardDataset(Dataset[tuple[Photo, int]]):
     """Images ``(px, px, 3)`` uint8 with labels, read from memory-mapped shards when asked for.
 
     Reading in order decodes each row group once; shuffling is cheaper on what is already decoded.
+
+    Args:
+        folder: of a dataset.
+        more: of further datasets of the same classes and objects, one after the other: a mixture.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.paths = shard_paths(folder)
+    def __init__(self, folder: Path, *more: Path) -> None:
+        self.paths = [path for part in (folder, *more) for path in shard_paths(part)]
         self.classes = label_classes(folder)
+        self.objects = target_objects(folder)
         self._groups: list[tuple[int, int]] = []
         """Shard and row group of every block of rows."""
         self._starts: list[int] = [0]
@@ -200,7 +234,7 @@ def decode_image(cell: Mapping[str, Any]) -> Photo:
 
 
 def decode_mask(cell: Mapping[str, Any]) -> Mask:
-    """The object's mask ``(px, px)`` of a ``mask`` cell."""
+    """An object's mask ``(px, px)`` of a ``masks`` cell."""
     with Image.open(io.BytesIO(cell["bytes"]), formats=("PNG",)) as image:
         return np.array(image.convert("L")) > 127
 
@@ -213,28 +247,42 @@ def export_image_folder(folder: Path, out: Path) -> None:
         (target / f"{number:05d}.png").write_bytes(row["image"]["bytes"])
 
 
-def export_yolo(folder: Path, out: Path, *, validation_share: float = _YOLO_VALIDATION) -> None:
+def export_yolo(
+    folder: Path,
+    out: Path,
+    *,
+    validation_share: float = _YOLO_VALIDATION,
+    more: Sequence[Path] = (),
+) -> None:
     """Write Ultralytics' detection layout: ``data.yaml``, ``images/`` and ``labels/``.
 
-    Each image has one line ``class x y width height``, centre and size as shares of the image.
-    Which images validate is fixed by their seeds.
+    Each image has one line ``class x y width height`` for each object: its place among the target
+    objects, centre and size as shares of the image. Which images validate is fixed by their seeds.
+
+    Args:
+        more: further datasets of a mixture, whose images stand behind those of ``folder``.
     """
-    dataset = ShardDataset(folder)
+    dataset = ShardDataset(folder, *more)
     for part in ("train", "val"):
         (out / "images" / part).mkdir(parents=True, exist_ok=True)
         (out / "labels" / part).mkdir(parents=True, exist_ok=True)
-    for number, row in enumerate(dataset.rows(("image", "label", "box", "seed"))):
+    for number, row in enumerate(dataset.rows(("image", "boxes", "box_labels", "seed"))):
         validates = derive_seed(row["seed"], "yolo") % 1000 < validation_share * 1000
         part = "val" if validates else "train"
         with Image.open(io.BytesIO(row["image"]["bytes"]), formats=("PNG",)) as image:
             width, height = image.size
-        x0, y0, x1, y1 = row["box"]
-        shares = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height)
-        sizes = ((x1 - x0) / width, (y1 - y0) / height)
-        line = " ".join(f"{value:.6f}" for value in (*shares, *sizes))
+        objects = zip(row["box_labels"], row["boxes"], strict=True)
+        lines = [_yolo_line(label, box, width, height) for label, box in objects]
         (out / "images" / part / f"{number:05d}.png").write_bytes(row["image"]["bytes"])
-        (out / "labels" / part / f"{number:05d}.txt").write_text(f"{row['label']} {line}\n")
-    (out / "data.yaml").write_text(_yolo_description(dataset.classes), encoding="utf-8")
+        (out / "labels" / part / f"{number:05d}.txt").write_text("".join(lines))
+    (out / "data.yaml").write_text(_yolo_description(dataset.objects), encoding="utf-8")
+
+
+def _yolo_line(label: int, box: Sequence[float], width: int, height: int) -> str:
+    x0, y0, x1, y1 = box
+    centre = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height)
+    size = ((x1 - x0) / width, (y1 - y0) / height)
+    return f"{label} {' '.join(f'{share:.6f}' for share in (*centre, *size))}\n"
 
 
 def _yolo_description(classes: Sequence[str]) -> str:

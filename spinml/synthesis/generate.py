@@ -16,9 +16,9 @@ from spinml.config import GenerationConfig, PromptConfig, ServerConfig
 from spinml.errors import GenerationError
 from spinml.images import Photo, encode_png
 from spinml.pipeline.stages import Progress, Stage, StageContext, silent
-from spinml.synthesis.card import finish_dataset, model_key
+from spinml.synthesis.card import finish_dataset, model_key, target_models
 from spinml.synthesis.checkpoint import Checkpoint, shared_checkpoint
-from spinml.synthesis.compose import Placed, paste, place
+from spinml.synthesis.compose import Scene, arrange, paste
 from spinml.synthesis.cutout import Broken, CutOut, find_object
 from spinml.synthesis.dataset import shard_schema, write_shard
 from spinml.synthesis.diffusion import Order, Sampler
@@ -26,18 +26,26 @@ from spinml.synthesis.inpainting import inpainting_channels
 from spinml.synthesis.prompts import Prompts
 from spinml.synthesis.seeds import derive_seed
 from spinml.synthesis.shards import ImageSpec, ShardSpec, plan_shards
-
-UNET = "unet"
-"""The folder of a fine-tuning or merge artifact that holds its UNet."""
+from spinml.synthesis.subjects import UNET, Subject, load_subjects
 
 
 @dataclass
 class Drawn:
-    """An image on its way: its order, and the object once it came out whole."""
+    """An image on its way: its order, and of each target object the cut-out once it is whole."""
 
     spec: ImageSpec
+    cut_outs: list[CutOut | None]
     draws: int = 0
-    cut_out: CutOut | None = None
+
+    @property
+    def whole(self) -> list[CutOut]:
+        """The objects that are whole, in their order."""
+        return [cut_out for cut_out in self.cut_outs if cut_out is not None]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all are."""
+        return len(self.whole) == len(self.cut_outs)
 
 
 @dataclass
@@ -48,14 +56,22 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(frozen=True)
+class Arranged:
+    """An image whose objects stand at their places."""
+
+    drawn: Drawn
+    scene: Scene
+
+
 class Generator:
     """Makes shards. Loaded once an actor, used for every shard it gets.
 
     Args:
         checkpoint: the diffusion model's parts.
         stage: of kind GENERATE.
-        inputs: local folders of the artifacts "target_unet" and "inpainting_unet", where the stage
-            has them; without them the base models draw.
+        inputs: local folders of the artifacts "target_unet", "target_2_unet", … and
+            "inpainting_unet", where the stage has them; without one the base model draws.
     """
 
     def __init__(self, checkpoint: Checkpoint, stage: Stage, inputs: Mapping[str, Path]) -> None:
@@ -63,15 +79,17 @@ class Generator:
         self.checkpoint, self.stage = checkpoint, stage
         self.settings = GenerationConfig.model_validate(params["settings"])
         self.labels: list[str] = list(params["label_classes"])
-        self.words: str = params["target_object"]
         self.prompts = Prompts(PromptConfig.model_validate(params["prompts"]))
-        self.object_prompts = self.prompts.object_by_class(
-            self.words, self.labels, tuned="target_unet" in inputs
-        )
+        self.subjects = load_subjects(checkpoint, params, inputs, self.prompts)
+        painter = inputs.get("inpainting_unet")
         self.background_prompt = self.prompts.background(
-            params["background"], tuned="inpainting_unet" in inputs
+            params["background"], tuned=painter is not None
         )
-        self.target_unet, self.inpainting_unet = _unets(checkpoint, inputs)
+        self.inpainting_unet: Any = (
+            checkpoint.inpainting_unet()
+            if painter is None
+            else checkpoint.load_unet(painter / UNET)
+        )
         self.objects = self._sampler(self.settings.guidance_scale)
         self.backgrounds = self._sampler(self.settings.background_guidance_scale)
 
@@ -97,145 +115,135 @@ class Generator:
             progress: told of images of this shard, counting objects and backgrounds a half each.
 
         Raises:
-            GenerationError: more than half of the shard's objects stay broken.
+            GenerationError: more than half of the shard's images stay without whole objects.
         """
         began, tally = time.monotonic(), Tally()
-        whole = self._draw_objects(spec, tally, progress)
-        placed = self._place(whole)
-        images = self._paint_backgrounds(whole, placed, spec, progress)
-        seconds = time.monotonic() - began
-        return self._table(spec, whole, placed, images, tally, seconds)
+        arranged = self._arrange(spec, self._draw_objects(spec, tally, progress), tally)
+        images = self._paint_backgrounds(arranged, spec, progress)
+        return self._table(spec, arranged, images, tally, time.monotonic() - began)
 
     def _draw_objects(self, spec: ShardSpec, tally: Tally, progress: Progress) -> list[Drawn]:
-        """The objects that came out whole, in the shard's order."""
-        everything = [Drawn(image) for image in spec.images]
-        total = 2 * len(everything)
-        for attempt in range(self.settings.max_draws):
-            pending = [drawn for drawn in everything if drawn.cut_out is None]
-            if not pending:
-                break
-            for start in range(0, len(pending), self.settings.batch_size):
-                self._draw(pending[start : start + self.settings.batch_size], attempt, tally)
-                progress(sum(drawn.cut_out is not None for drawn in everything), total, "halves")
-        whole = [drawn for drawn in everything if drawn.cut_out is not None]
-        if 2 * len(whole) < len(everything):
-            raise GenerationError(
-                f"{len(everything) - len(whole)} of {len(everything)} objects stayed broken after "
-                f"{self.settings.max_draws} draws each",
-                remedy="look at “rejected” by reason; adapt generation.cutout, "
-                "generation.min_label_probability or the fine-tuning",
-                details={"rejected": dict(tally.rejected), "shard": spec.index},
-            )
-        return whole
+        """The shard's images in order, with those of their objects that came out whole."""
+        everything = [Drawn(image, [None] * len(self.subjects)) for image in spec.images]
+        for place, subject in enumerate(self.subjects):
+            for attempt in range(self.settings.max_draws):
+                pending = [drawn for drawn in everything if drawn.cut_outs[place] is None]
+                for start in range(0, len(pending), self.settings.batch_size):
+                    batch = pending[start : start + self.settings.batch_size]
+                    self._draw(batch, place, subject, attempt, tally)
+                    done = sum(len(drawn.whole) for drawn in everything) // len(self.subjects)
+                    progress(done, 2 * len(everything), "halves")
+        return everything
 
-    def _draw(self, batch: Sequence[Drawn], attempt: int, tally: Tally) -> None:
-        """Draw every object of ``batch`` once and keep those that are whole."""
-        prompts = [self.object_prompts[drawn.spec.label] for drawn in batch]
-        seeds = [derive_seed(drawn.spec.seed, "object", attempt) for drawn in batch]
-        images = self.objects.sample(self.target_unet, Order(prompts, seeds))
+    def _draw(
+        self, batch: Sequence[Drawn], place: int, subject: Subject, attempt: int, tally: Tally
+    ) -> None:
+        """Draw ``subject`` once for every image of ``batch`` and keep what is whole."""
+        labels = [drawn.spec.label for drawn in batch]
+        # The first object's seeds do not tell how many others there are.
+        own = (subject.segment,) if place else ()
+        seeds = [derive_seed(drawn.spec.seed, "object", attempt, *own) for drawn in batch]
+        prompts = [subject.prompt(label) for label in labels]
+        images = self.objects.sample(subject.unet, Order(prompts, seeds))
         found = [find_object(image, self.settings.cutout) for image in images]
-        agrees = self._labels_agree(images, [drawn.spec.label for drawn in batch])
+        agrees = subject.agrees(self.checkpoint, self.settings, images, labels)
         for drawn, result, agreed in zip(batch, found, agrees, strict=True):
             drawn.draws += 1
             tally.draws += 1
             if isinstance(result, CutOut) and not agreed:
                 result = Broken.LABEL
             if isinstance(result, CutOut):
-                drawn.cut_out = result
+                drawn.cut_outs[place] = result
             else:
                 tally.rejected[result.value] += 1
 
-    def _labels_agree(self, images: Sequence[Photo], labels: Sequence[int]) -> list[bool]:
-        """Whether the text-image encoder sees each image's wanted class.
+    def _arrange(
+        self, spec: ShardSpec, everything: Sequence[Drawn], tally: Tally
+    ) -> list[Arranged]:
+        """The images whose objects are all whole, each at its random scale and place.
 
-        The negatives stand among the prompts: a softmax over the classes alone passes anything.
+        Raises:
+            GenerationError: more than half of the shard's images are not among them.
         """
-        encoder, least = self.checkpoint.text_image, self.settings.min_label_probability
-        if encoder is None or least <= 0:
-            return [True] * len(images)
-        wanted = self.prompts.object_by_class(self.words, self.labels, tuned=False)
-        probabilities = encoder.guess(images, [*wanted, *self.settings.negatives])
-        return [bool(row[label] >= least) for row, label in zip(probabilities, labels, strict=True)]
-
-    def _place(self, whole: Sequence[Drawn]) -> list[Placed]:
-        """Every object at its random scale and place."""
         size_px, scales = self.checkpoint.config.resolution_px, self.settings.scale_range
-        return [
-            place(drawn.cut_out, size_px, scales, derive_seed(drawn.spec.seed, "place"))
-            for drawn in whole
-            if drawn.cut_out is not None
-        ]
+        arranged = []
+        for drawn in everything:
+            if not drawn.complete:
+                continue
+            scene = arrange(drawn.whole, size_px, scales, derive_seed(drawn.spec.seed, "place"))
+            if scene is None:
+                tally.rejected[Broken.HIDDEN.value] += 1
+            else:
+                arranged.append(Arranged(drawn, scene))
+        if 2 * len(arranged) < len(everything):
+            raise GenerationError(
+                f"{len(everything) - len(arranged)} of {len(everything)} images stayed without "
+                f"whole objects after {self.settings.max_draws} draws of each",
+                remedy="look at “rejected” by reason; adapt generation.cutout, "
+                "generation.min_label_probability, generation.scale_range or the fine-tuning",
+                details={"rejected": dict(tally.rejected), "shard": spec.index},
+            )
+        return arranged
 
     def _paint_backgrounds(
-        self, whole: Sequence[Drawn], placed: Sequence[Placed], spec: ShardSpec, progress: Progress
+        self, arranged: Sequence[Arranged], spec: ShardSpec, progress: Progress
     ) -> list[Photo]:
-        """Each object in its painted background, RGB ``(px, px, 3)``."""
+        """Each image's objects in one painted background, RGB ``(px, px, 3)``."""
         images: list[Photo] = []
         size = self.settings.batch_size
-        for start in range(0, len(placed), size):
-            part = placed[start : start + size]
-            seeds = [
-                derive_seed(drawn.spec.seed, "background") for drawn in whole[start : start + size]
-            ]
+        for start in range(0, len(arranged), size):
+            batch = arranged[start : start + size]
+            part = [one.scene.whole for one in batch]
+            seeds = [derive_seed(one.drawn.spec.seed, "background") for one in batch]
             seen = inpainting_channels(
                 self.checkpoint, [one.colours for one in part], [one.mask for one in part]
             )
             order = Order([self.background_prompt] * len(part), seeds, extra=seen)
             painted = self.backgrounds.sample(self.inpainting_unet, order)
             images += [paste(*pair) for pair in zip(part, painted, strict=True)]
-            progress(len(whole) + len(images), 2 * len(spec.images), "halves")
+            progress(len(arranged) + len(images), 2 * len(spec.images), "halves")
         return images
 
     def _table(
         self,
         spec: ShardSpec,
-        whole: Sequence[Drawn],
-        placed: Sequence[Placed],
+        arranged: Sequence[Arranged],
         images: Sequence[Photo],
         tally: Tally,
         seconds: float,
     ) -> pa.Table:
         models = {
-            "target_model": model_key(self.stage, "target_unet"),
+            "target_models": target_models(self.stage),
             "background_model": model_key(self.stage, "inpainting_unet"),
             "background_prompt": self.background_prompt,
         }
-        rows = [
-            models | self._row(drawn, place_, image)
-            for drawn, place_, image in zip(whole, placed, images, strict=True)
-        ]
+        rows = [models | self._row(one, image) for one, image in zip(arranged, images, strict=True)]
         counts = Counter(row["label_name"] for row in rows)
         figures = {
+            "target_objects": [subject.words for subject in self.subjects],
             "label_classes": self.labels,
             "counts": dict(counts),
             "rejected": dict(tally.rejected),
             "draws": tally.draws,
-            "left_out": len(spec.images) - len(whole),
+            "left_out": len(spec.images) - len(arranged),
             "seconds": round(seconds, 3),
         }
         return pa.Table.from_pylist(rows, schema=shard_schema(self.labels, figures))
 
-    def _row(self, drawn: Drawn, placed: Placed, image: Photo) -> dict[str, Any]:
-        mask = placed.mask.astype(np.uint8) * 255
+    def _row(self, arranged: Arranged, image: Photo) -> dict[str, Any]:
+        spec, scene = arranged.drawn.spec, arranged.scene
+        masks = [mask.astype(np.uint8) * 255 for mask in scene.masks]
         return {
             "image": {"bytes": encode_png(image), "path": None},
-            "label": drawn.spec.label,
-            "label_name": self.labels[drawn.spec.label],
-            "box": list(placed.box),
-            "mask": {"bytes": encode_png(mask), "path": None},
-            "prompt": self.object_prompts[drawn.spec.label],
-            "seed": drawn.spec.seed,
-            "draws": drawn.draws,
+            "label": spec.label,
+            "label_name": self.labels[spec.label],
+            "boxes": [list(map(float, box)) for box in scene.boxes],
+            "box_labels": list(range(len(self.subjects))),
+            "masks": [{"bytes": encode_png(mask), "path": None} for mask in masks],
+            "prompts": [subject.prompt(spec.label) for subject in self.subjects],
+            "seed": spec.seed,
+            "draws": arranged.drawn.draws,
         }
-
-
-def _unets(checkpoint: Checkpoint, inputs: Mapping[str, Path]) -> tuple[Any, Any]:
-    """The UNets that draw objects and paint backgrounds."""
-    target, painter = inputs.get("target_unet"), inputs.get("inpainting_unet")
-    return (
-        checkpoint.unet if target is None else checkpoint.load_unet(target / UNET),
-        checkpoint.inpainting_unet() if painter is None else checkpoint.load_unet(painter / UNET),
-    )
 
 
 def run_generate_local(context: StageContext) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from spinml.config import PromptConfig
-from spinml.request import TARGET
+from spinml.preference import BACKGROUND
 
 
 class Prompts:
-    """The prompts of one object in one background.
+    """The prompts of objects and backgrounds.
 
     Args:
         config: templates; ``{token}`` becomes the identifier token and a space where the model that
@@ -42,9 +42,9 @@ class Prompts:
 
     def of_segment(self, segment: str, words: str, *, tuned: bool) -> str:
         """What is said of a reference image of ``segment`` when nothing else is known of it."""
-        if segment == TARGET:
-            return self.unlabelled(words, tuned=tuned)
-        return self.background(words, tuned=tuned)
+        if segment == BACKGROUND:
+            return self.background(words, tuned=tuned)
+        return self.unlabelled(words, tuned=tuned)
 
     def _token(self, tuned: bool) -> str:
         return f"{self._config.identifier_token} " if tuned else ""

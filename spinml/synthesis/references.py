@@ -13,7 +13,7 @@ from PIL import Image
 
 from spinml.errors import ArtifactError
 from spinml.images import Photo, encode_png, on_plain_ground
-from spinml.request import TARGET
+from spinml.preference import BACKGROUND
 
 IMAGES = "images"
 Pixels = npt.NDArray[np.uint8]
@@ -60,12 +60,12 @@ def read_images(folder: Path) -> list[Pixels]:
 
 
 def prepare_references(images: Sequence[Pixels], segment: str, size_px: int) -> list[Reference]:
-    """References of ``segment`` ("target" or "background") at ``size_px``, ready to learn from.
+    """References of ``segment`` ("target", …, "background") at ``size_px``, ready to learn from.
 
     A target object's RGBA cut-out goes onto the plain ground. An RGBA background with a hole is
     filled with the mean of what it shows, and the hole has weight 0. RGB images count whole.
     """
-    prepare = _target if segment == TARGET else _background
+    prepare = _background if segment == BACKGROUND else _target
     return [prepare(image, size_px) for image in images]
 
 

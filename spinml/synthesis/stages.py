@@ -9,14 +9,13 @@ from typing import Any
 
 from spinml.config import ExpandConfig, FinetuneConfig, PromptConfig
 from spinml.pipeline.stages import StageContext
-from spinml.request import TARGET
+from spinml.preference import BACKGROUND
 from spinml.synthesis.captions import guess_labels, target_captions
 from spinml.synthesis.checkpoint import Checkpoint, save_unet, shared_checkpoint
 from spinml.synthesis.controlnet import expand_features
 from spinml.synthesis.diffusion import Order, Sampler, Tick
 from spinml.synthesis.dreambooth import finetune
 from spinml.synthesis.examples import ReferenceSet
-from spinml.synthesis.generate import UNET
 from spinml.synthesis.inpainting import merge
 from spinml.synthesis.prompts import Prompts
 from spinml.synthesis.references import (
@@ -26,6 +25,7 @@ from spinml.synthesis.references import (
     write_images,
 )
 from spinml.synthesis.seeds import derive_seed
+from spinml.synthesis.subjects import UNET
 
 
 def run_expand(context: StageContext) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _captions(
     """Captions of the references, and how many of them name each class ("unsure": none)."""
     params, prompts = context.params, _prompts(context)
     words, labels = params["words"], list(params["label_classes"])
-    if params["segment"] != TARGET:
+    if params["segment"] == BACKGROUND:
         return [prompts.background(words, tuned=True)] * len(references), {}
     encoder = checkpoint.text_image if settings.guess_labels and labels else None
     if encoder is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,8 @@ import numpy as np
 import torch
 
 from spinml.images import Mask, Photo, cut_out, encode_png, on_plain_ground
+from spinml.preference import BACKGROUND, OBJECT_SEGMENTS
 from spinml.privacy.background import take_background
-from spinml.request import BACKGROUND, TARGET
 from spinml.synthesis.dataset import ShardDataset, decode_image, decode_mask
 from spinml.training.data import load_images, stratified_split
 from spinml.training.embedders import Embedder
@@ -24,22 +23,19 @@ SAMPLES_A_CLASS = 8
 EMBEDDINGS_FILE, FIGURES_FILE, SAMPLES = "embeddings.npz", "figures.json", "samples"
 
 
-@dataclass(frozen=True)
-class Segments:
-    """A synthetic image's two segments, RGB: the object on plain ground, and the rest."""
+def split_segments(image: Photo, masks: Sequence[Mask]) -> dict[str, Photo]:
+    """The segments as the device's, RGB, by name: SIM compares like with like.
 
-    target: Photo
-    background: Photo
+    A target object is the square cut-out on plain ground, at the image's size; the background is
+    the image with the objects' grown boxes painted over, as the device does with its own photos.
 
-
-def split_segments(image: Photo, mask: Mask) -> Segments:
-    """The segments as the device's: SIM compares like with like.
-
-    The target is the square cut-out on plain ground, at the image's size; the background is the
-    image with the object's grown box painted over, as the device does with its own photos.
+    Args:
+        masks: of all target objects, in their order.
     """
-    target = on_plain_ground(cut_out(image, mask, image.shape[0]))
-    return Segments(target, take_background(image, mask, "inpaint").pixels)
+    objects = zip(OBJECT_SEGMENTS, masks, strict=False)
+    return {
+        name: on_plain_ground(cut_out(image, mask, image.shape[0])) for name, mask in objects
+    } | {BACKGROUND: take_background(image, masks, "inpaint").pixels}
 
 
 def embed_dataset(
@@ -51,32 +47,35 @@ def embed_dataset(
         at_most: images embedded, spread evenly over the dataset.
 
     Returns:
-        ``target`` and ``background``, embeddings ``(n, d)`` of the synthetic segments, and
-        ``index`` ``(n,)``, those images' places in the dataset. Where the embedder has a text
-        tower also ``prompt_target`` ``(k, d)``, ``prompt_background`` ``(l, d)``, of the prompts
-        that were used, each once, and ``empty_prompt`` ``(1, d)`` (table 4d).
+        By segment (``target``, ``target_2``, …, ``background``) embeddings ``(n, d)`` of the
+        synthetic segments, and ``index`` ``(n,)``, those images' places in the dataset. Where the
+        embedder has a text tower also ``prompt_target`` ``(k, d)`` and so on, of the prompts that
+        were used, each once, and ``empty_prompt`` ``(1, d)`` (table 4d).
     """
     chosen = np.linspace(0, len(dataset) - 1, min(at_most, len(dataset))).round().astype(int)
-    segments = []
+    segments: dict[str, list[Photo]] = {}
     for index in chosen:
-        row = dataset.row(int(index), ("image", "mask"))
-        segments.append(split_segments(decode_image(row["image"]), decode_mask(row["mask"])))
-    return {
-        TARGET: embedder.images([one.target for one in segments]),
-        BACKGROUND: embedder.images([one.background for one in segments]),
-        "index": chosen,
-    } | _embed_prompts(dataset, embedder)
+        row = dataset.row(int(index), ("image", "masks"))
+        masks = [decode_mask(cell) for cell in row["masks"]]
+        for name, image in split_segments(decode_image(row["image"]), masks).items():
+            segments.setdefault(name, []).append(image)
+    return (
+        {name: embedder.images(images) for name, images in segments.items()}
+        | {"index": chosen}
+        | _embed_prompts(dataset, embedder)
+    )
 
 
 def _embed_prompts(dataset: ShardDataset, embedder: Embedder) -> dict[str, np.ndarray[Any, Any]]:
     if embedder.texts is None:
         return {}
-    rows = list(dataset.rows(("prompt", "background_prompt")))
-    return {
-        f"prompt_{TARGET}": embedder.texts(sorted({row["prompt"] for row in rows})),
-        f"prompt_{BACKGROUND}": embedder.texts(sorted({row["background_prompt"] for row in rows})),
-        "empty_prompt": embedder.texts([""]),
-    }
+    prompts: dict[str, set[str]] = {}
+    for row in dataset.rows(("prompts", "background_prompt")):
+        of_objects = zip(OBJECT_SEGMENTS, row["prompts"], strict=False)
+        for name, prompt in (*of_objects, (BACKGROUND, row["background_prompt"])):
+            prompts.setdefault(name, set()).add(prompt)
+    embedded = {f"prompt_{name}": embedder.texts(sorted(used)) for name, used in prompts.items()}
+    return embedded | {"empty_prompt": embedder.texts([""])}
 
 
 def validate(dataset: ShardDataset, model_folder: Path) -> Evaluation:
@@ -90,32 +89,36 @@ def validate(dataset: ShardDataset, model_folder: Path) -> Evaluation:
 
 
 def write_samples(dataset: ShardDataset, out: Path) -> list[dict[str, str]]:
-    """The first ``SAMPLES_A_CLASS`` images of each class as PNG; file and label of each."""
+    """``SAMPLES_A_CLASS`` images of each class as PNG; file and label of each."""
     (out / SAMPLES).mkdir()
     samples = []
-    for number, (label, image) in enumerate(_first_of_each(dataset)):
+    for number, (label, image) in enumerate(_some_of_each(dataset)):
         file = f"{SAMPLES}/{number:03d}.png"
         (out / file).write_bytes(encode_png(image))
         samples.append({"file": file, "label": label})
     return samples
 
 
-def _first_of_each(dataset: ShardDataset) -> Iterable[tuple[str, Photo]]:
-    """Labelled images, class by class."""
+def _some_of_each(dataset: ShardDataset) -> Iterable[tuple[str, Photo]]:
+    """Labelled images, class by class, evenly over the dataset: a mixture has several parts."""
     labels = dataset.labels()
     for label, name in enumerate(dataset.classes):
         members = [index for index, other in enumerate(labels) if other == label]
-        for index in members[:SAMPLES_A_CLASS]:
+        for index in members[:: -(-len(members) // SAMPLES_A_CLASS) or 1]:
             yield name, dataset[index][0]
 
 
 def collect_figures(
-    dataset_folder: Path, model_folder: Path, validation: Evaluation, samples: Sequence[Any]
+    datasets: Sequence[Path], model_folder: Path, validation: Evaluation, samples: Sequence[Any]
 ) -> dict[str, Any]:
-    """Everything the report plots, JSON-able."""
+    """Everything the report plots, JSON-able.
+
+    Args:
+        datasets: the folder of each dataset, in the order of the request's preferences.
+    """
     history = json.loads((model_folder / "history.json").read_text())
     return {
-        "dataset": json.loads((dataset_folder / "dataset.json").read_text()),
+        "datasets": [json.loads((folder / "dataset.json").read_text()) for folder in datasets],
         "history": history["epochs"],
         "best_epoch": history["best_epoch"],
         "validation": {

@@ -11,7 +11,7 @@ import numpy as np
 
 from spinml.config import MeasureConfig, TrainingConfig
 from spinml.pipeline.stages import StageContext
-from spinml.synthesis.dataset import ShardDataset
+from spinml.synthesis.dataset import ShardDataset, dataset_folders
 from spinml.training.classifier import Hooks, Trained, fit
 from spinml.training.data import load_images
 from spinml.training.embedders import load_embedder
@@ -31,9 +31,9 @@ _CHECKED_IMAGES = 16
 
 
 def run_train_local(context: StageContext) -> dict[str, Any]:
-    """TRAIN in this process: "dataset" → the files of :func:`save_trained`."""
+    """TRAIN in this process: "dataset", "dataset_2", … → the files of :func:`save_trained`."""
     settings = TrainingConfig.model_validate(context.params["settings"])
-    dataset = ShardDataset(context.inputs["dataset"])
+    dataset = ShardDataset(*dataset_folders(context.inputs))
     began = time.monotonic()
     trained = fit(dataset, settings, context.params["seed"], Hooks(progress=context.progress))
     figures = save_trained(trained, context.out)
@@ -55,7 +55,7 @@ def save_trained(trained: Trained, out: Path) -> dict[str, Any]:
 
 
 def run_export(context: StageContext) -> dict[str, Any]:
-    """EXPORT: "model" → ``model.onnx``, checked against torch on images of "dataset".
+    """EXPORT: "model" → ``model.onnx``, checked against torch on images of the datasets.
 
     Raises:
         StageError: the file and torch disagree.
@@ -63,20 +63,21 @@ def run_export(context: StageContext) -> dict[str, Any]:
     classifier, description = load_classifier(context.inputs["model"])
     path = context.out / ONNX_FILE
     export_onnx(classifier, description, path)
-    images = load_images(ShardDataset(context.inputs["dataset"]), description.image_px)
+    images = load_images(ShardDataset(*dataset_folders(context.inputs)), description.image_px)
     pixels = images.pixels[:_CHECKED_IMAGES].permute(0, 2, 3, 1).contiguous().numpy()
     difference = check_onnx(path, classifier, pixels)
     return {"bytes": path.stat().st_size, "largest_difference": difference}
 
 
 def run_measure(context: StageContext) -> dict[str, Any]:
-    """MEASURE (§3.4): "dataset" and "model" → embeddings, figures and samples.
+    """MEASURE (§3.4): the datasets and "model" → embeddings, figures and samples.
 
     ``embeddings.npz`` is as :func:`spinml.training.measure.embed_dataset` says, ``figures.json``
     as :func:`spinml.training.measure.collect_figures`; ``samples/`` holds PNGs.
     """
     settings = MeasureConfig.model_validate(context.params["settings"])
-    dataset = ShardDataset(context.inputs["dataset"])
+    folders = dataset_folders(context.inputs)
+    dataset = ShardDataset(*folders)
     embedder = load_embedder(context.config)
     context.progress(0, 3, "parts")
     arrays = embed_dataset(dataset, embedder, settings.max_embeddings)
@@ -86,9 +87,8 @@ def run_measure(context: StageContext) -> dict[str, Any]:
     validation = validate(dataset, context.inputs["model"])
     context.progress(2, 3, "parts")
     samples = write_samples(dataset, context.out)
-    figures = collect_figures(
-        context.inputs["dataset"], context.inputs["model"], validation, samples
-    ) | {"embedder": settings.embedder}
+    figures = collect_figures(folders, context.inputs["model"], validation, samples)
+    figures["embedder"] = settings.embedder
     (context.out / FIGURES_FILE).write_text(json.dumps(figures, indent=2))
     context.progress(3, 3, "parts")
     return {"embeddings": len(arrays["index"]), "validation_accuracy": validation.accuracy}

@@ -19,7 +19,7 @@ from spinml.privacy.sanitizer import private_segments
 from spinml.privacy.similarity import OnnxEmbedder
 from tests.device.models import brightness_classifier, colour_embedder, pose_model, segmenter
 from tests.device.server import RUN, Script, events, failed, file, run_status, stage, told
-from tests.photos import cat, ellipse, real_photos, standing
+from tests.photos import cat, ellipse, left_and_right, real_photos, request_of, standing
 
 KEY = "sk-very-secret"
 
@@ -127,8 +127,9 @@ def test_photos_without_the_target_are_left_out_and_said(files):
 
 def test_similarity_of_private_segments_and_a_runs_embeddings(files):
     colour_embedder(files / "e.onnx")
-    photo = SegmentedPhoto(PrivatePhoto(cat()), ellipse())
-    own = {n: OnnxEmbedder(files / "e.onnx")(s) for n, s in private_segments([photo]).items()}
+    photo = SegmentedPhoto(PrivatePhoto(cat()), {"target": ellipse()})
+    private = private_segments(request_of(), [photo])
+    own = {n: OnnxEmbedder(files / "e.onnx")(s) for n, s in private.items()}
     away = np.float32([[0, 0, -1]])
     np.savez(
         files / "run.npz", target=own["target"], background=away, index=[3],
@@ -418,3 +419,90 @@ def test_real_photos_go_through(tmp_path, files):
     assert b"profile of a camera" not in page
     with Image.open(io.BytesIO((tmp_path / "preview.png").read_bytes())) as sheet:
         assert not sheet.info
+
+
+@pytest.fixture
+def two(files):
+    """A request for two objects and a mixture; masks of the left and the right half's ellipse."""
+    request = {
+        "target_objects": ["dog", "pill bottle"],
+        "background": "bedroom",
+        "training_objective": "a secret objective",
+        "label_classes": ["eating", "sleeping"],
+        "privacy": {"dog": "L2", "pill bottle": "L1"},
+        "mixture": [{"dog": "L0"}],
+    }
+    (files / "two.yaml").write_text(yaml.safe_dump(request))
+    for name, mask in left_and_right().items():
+        (files / f"{name}.png").write_bytes(encode_png(mask.astype(np.uint8) * 255))
+    return files
+
+
+def masks_of(*names):
+    return [word for name in names for word in ("--mask", f"{name}.png")]
+
+
+def test_masks_of_several_objects_stand_photo_by_photo(two):
+    photos = ["Rex.png"] * 3
+    masks = masks_of("target", "target_2", "none", "target_2", "none", "none")
+    result = run("preview", "two.yaml", *photos, *masks, "--json")
+    assert result.exit_code == 0, result.output
+    told_ = json.loads(result.stdout)
+    sent = [(item["name"], item["scheme"], item["images"]) for item in told_["segments"]]
+    assert sent == [("target", "L2", 1), ("target_2", "L1", 2), ("background", "L0", 0)]
+    assert set(told_["mi"]) == {"target", "target_2", "background", "photos"}
+    assert told_["skipped"] == [{"photo": 3, "reason": "no dog or pill bottle was found on it"}]
+    page = (two / told_["page"]).read_text()
+    assert "dog L2, pill bottle L1, background L0 and dog L0" in page
+    assert page.count("not from this photo") == 1  # the dog is not on the second photo
+
+
+@pytest.mark.parametrize(
+    ("masks", "code", "why"),
+    [
+        (["target"], "photo_error", "1 mask file(s) for 1 photo(s) of 2 target objects"),
+        (["target", "small"], "photo_error", "mask 2 has"),
+        (["target", "none"], "no_target_found", "pill bottle: to be shared, and on none of 1"),
+        (["none", "none"], "no_target_found", "no dog or pill bottle was found"),
+    ],
+)
+def test_an_object_that_is_missing_sends_nothing(two, monkeypatch, masks, code, why):
+    (two / "small.png").write_bytes(encode_png(np.ones((10, 10), np.uint8)))
+    script = serve(monkeypatch)
+    result = run("submit", "two.yaml", "Rex.png", *masks_of(*masks), "--yes", "--json")
+    error = json.loads(result.stdout)["error"]
+    assert (result.exit_code, error["code"]) == (1, code)
+    assert why in error["message"]
+    assert not script.requests
+    assert not (two / "ledger.jsonl").exists()
+
+
+def test_the_ledger_tells_of_every_object_and_scheme(two, monkeypatch):
+    serve(monkeypatch, told(run_status(), 201))
+    request = yaml.safe_load((two / "two.yaml").read_text())
+    request |= {"mixture": [{"dog": "L1"}], "noise": {"dog": 10}}
+    (two / "mixed.yaml").write_text(yaml.safe_dump(request))
+    run("submit", "mixed.yaml", "Rex.png", *masks_of("target", "target_2"), "--yes")
+    sending, _ = Ledger().entries()
+    assert [(item.name, item.how, item.images) for item in sending.segments] == [
+        ("target", "L1 (canny)", 1),
+        ("target", "L2 (noise σ 10)", 1),
+        ("target_2", "L1 (canny)", 1),
+        ("background", "L0", 0),
+    ]
+    assert Ledger().verify() == Ledger().entries()[-1].hash
+
+
+def test_similarity_has_a_column_for_each_object(two):
+    colour_embedder(two / "e.onnx")
+    np.savez(
+        two / "run.npz", target=np.eye(3), target_2=np.eye(3), background=np.eye(3), index=range(3)
+    )
+    options = ["--embeddings", "run.npz", "--embedder", "e.onnx"]
+    shown = run("similarity", "two.yaml", "Rex.png", *options, *masks_of("target", "target_2"))
+    assert shown.stdout.splitlines()[0] == "figure\ttarget\ttarget_2\tbackground"
+    assert all(line.count("\t") == 3 for line in shown.stdout.splitlines())
+    np.savez(two / "old.npz", target=np.eye(3), background=np.eye(3), index=range(3))
+    options[1] = "old.npz"
+    refused = run("similarity", "two.yaml", "Rex.png", *options, *masks_of("target", "target_2"))
+    assert "lack target_2" in refused.stderr

@@ -112,3 +112,20 @@ def test_a_real_ultralytics_export_loads(tmp_path):
     assert len(model.class_names) == 80
     mask = model.segment(cat(), "7")  # untrained: what it finds is chance, its form is not
     assert mask is None or mask.shape == (480, 640)
+
+
+def test_several_objects_in_one_pass(tmp_path):
+    found = [([20, 20, 24, 24], 0, 0.9), ([48, 16, 16, 16], 1, 0.8)]
+    model = Segmenter(segmenter(tmp_path / "s.onnx", found))
+    dogs, bottles = model.segment_all(photo(), ["dog", "pill bottles"])
+    assert np.array_equal(dogs, model.segment(photo(), "dog"))
+    assert np.array_equal(bottles, model.segment(photo(), "pill bottle"))
+    assert not (dogs & bottles).any()
+    only_dogs = Segmenter(segmenter(tmp_path / "d.onnx", found[:1]))
+    assert only_dogs.segment_all(photo(), ["pill bottle", "dog"])[0] is None
+
+
+def test_two_objects_of_one_class_cannot_be_told_apart(tmp_path):
+    model = Segmenter(segmenter(tmp_path / "s.onnx", []))
+    with pytest.raises(UnknownObjectError, match="cannot tell dog, dogs from each other"):
+        model.classes_of(["dog", "dogs"])

@@ -9,7 +9,7 @@ import pytest
 from spinml.bundle import SanitizedSegment
 from spinml.config import ServerConfig
 from spinml.errors import ArtifactNotFoundError
-from spinml.pipeline.plan import Plan, make_plan, missing, union
+from spinml.pipeline.plan import Plan, dataset_roles, make_plan, missing, union
 from spinml.pipeline.stages import Stage, StageKind
 from spinml.request import Scheme, parse_request
 
@@ -34,6 +34,26 @@ def plan(target: str = "L2", background: str = "L0", **changes: Any) -> Plan:
         segment("background", background, "bedroom", image),
     ]
     return make_plan(request, segments, config, checkpoint)
+
+
+def many(*schemes: str, mixture: tuple[tuple[str, ...], ...] = ()) -> Plan:
+    """The plan of bottle, frame and bedroom under the preferences."""
+    names = ("target", "target_2", "background")
+    request = parse_request(
+        {
+            "target_objects": ["pill bottle", "photo frame"],
+            "background": "bedroom",
+            "training_objective": "is it open",
+            "label_classes": ["open", "closed"],
+            "privacy": dict(zip(names, schemes, strict=True)),
+            "mixture": [dict(zip(names, each, strict=True)) for each in mixture],
+        }
+    )
+    segments = [
+        segment(name, scheme, request.words_of(name), f"{name} {scheme}".encode())
+        for name, scheme in request.disclosures
+    ]
+    return make_plan(request, segments, ServerConfig(), "home-1")
 
 
 def segment(name: Any, scheme: str, text: str, image: bytes) -> SanitizedSegment:
@@ -136,3 +156,77 @@ def test_a_plan_has_inputs_first() -> None:
         Plan({second.digest: second, first.digest: first}, {})
     with pytest.raises(ValueError, match="model"):
         Plan({first.digest: first}, {"model": "none"})
+
+
+def test_each_object_has_a_chain_of_its_own() -> None:
+    both = many("L2", "L1", "L2")
+    generate = both.result("dataset")
+    assert generate.inputs == {
+        "target_unet": digest(both, "fine-tune target"),
+        "target_2_unet": digest(both, "fine-tune target_2"),
+        "inpainting_unet": digest(both, "merge background"),
+    }
+    assert both.stages[generate.inputs["target_2_unet"]].inputs["references"] == digest(
+        both, "expand target_2 from canny"
+    )
+    chains = [_upstream(both, generate.inputs[f"{name}_unet"]) for name in ("target", "target_2")]
+    assert not chains[0] & chains[1]
+
+
+def _upstream(plan: Plan, digest: str) -> set[str]:
+    inputs = plan.stages[digest].inputs.values()
+    return {digest}.union(*(_upstream(plan, source) for source in inputs))
+
+
+def test_an_object_at_words_has_no_chain() -> None:
+    plan_ = many("L0", "L2", "L0")
+    assert set(plan_.result("dataset").inputs) == {"target_2_unet"}
+    assert kinds(plan_).count(StageKind.FINETUNE) == 1
+
+
+def test_another_scheme_of_one_object_keeps_the_others_fine_tune() -> None:
+    first, second = many("L2", "L1", "L0"), many("L2", "L2", "L0")
+    assert digest(first, "fine-tune target") == digest(second, "fine-tune target")
+    assert digest(first, "fine-tune target_2") != digest(second, "fine-tune target_2")
+
+
+def test_the_second_objects_name_is_in_the_datasets_key() -> None:
+    assert many("L0", "L0", "L0").results["dataset"] not in plan("L0", "L0").stages
+
+
+def test_a_mixture_generates_for_each_preference_and_trains_once() -> None:
+    mixed = many("L2", "L1", "L0", mixture=(("L0", "L0", "L0"), ("L2", "L0", "L2")))
+    found = kinds(mixed)
+    assert found.count(StageKind.GENERATE) == 3
+    assert found.count(StageKind.FINETUNE) == 3  # target L2 once, target_2 L1, background L2
+    assert found.count(StageKind.TRAIN) == 1
+    datasets = {role: mixed.results[role] for role in ("dataset", "dataset_2", "dataset_3")}
+    assert mixed.result("model").inputs == datasets
+    for role in ("export", "measure"):
+        assert mixed.result(role).inputs == datasets | {"model": mixed.results["model"]}
+    assert dataset_roles(mixed.results) == ["dataset", "dataset_2", "dataset_3"]
+    labels = [stage.label for stage in mixed]
+    assert {"generate (L2, L1, L0)", "generate (L0, L0, L0)"} <= set(labels)
+
+
+def test_a_mixture_takes_what_its_parts_made_alone() -> None:
+    mixed = many("L2", "L1", "L0", mixture=(("L0", "L0", "L0"),))
+    alone = [many("L2", "L1", "L0"), many("L0", "L0", "L0")]
+    assert [mixed.results[role] for role in ("dataset", "dataset_2")] == [
+        each.results["dataset"] for each in alone
+    ]
+    there = union(alone)
+    left = missing(mixed, lambda stage: stage.digest in there.stages)
+    assert [stage.kind for stage in left] == [
+        StageKind.TRAIN,
+        StageKind.EXPORT,
+        StageKind.MEASURE,
+    ]
+
+
+def test_stages_of_one_segment_at_two_schemes_are_told_apart() -> None:
+    mixed = many("L2", "L0", "L0", mixture=(("L1", "L0", "L0"),))
+    labels = [stage.label for stage in mixed]
+    assert {"fine-tune target at L1", "fine-tune target at L2"} <= set(labels)
+    assert labels.count("class images target") == 1
+    assert len(labels) == len(set(labels)) + labels.count("segment target") - 1

@@ -53,7 +53,7 @@ def test_repr_shows_shapes_alone():
 
 def test_mask_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r"\(10, 10\)"):
-        SegmentedPhoto(PrivatePhoto(cat()), np.ones((10, 10), bool))
+        SegmentedPhoto(PrivatePhoto(cat()), {"target": np.ones((10, 10), bool)})
 
 
 def test_only_the_sanitizer_makes_a_bundle():
@@ -77,4 +77,4 @@ def test_a_bundle_itself_can_travel():
 
 def test_wrong_mask_size_says_both():
     with pytest.raises(ValueError, match=r"\(480, 640\)"):
-        SegmentedPhoto(PrivatePhoto(cat()), ellipse(64, 48))
+        SegmentedPhoto(PrivatePhoto(cat()), {"target": ellipse(64, 48)})

@@ -147,7 +147,7 @@ def test_every_feature_passes_the_servers_checks(feature):
     assert sent.shape == ((256, 256, 3) if feature == "pose" else (256, 256))
     if scheme == "L1":
         (room,) = images_of(sanitized.bundle, "background")
-        x0, y0, x1, y1 = bounding_box(sanitized.views[0].target_mask)
+        x0, y0, x1, y1 = bounding_box(sanitized.views[0].masks["target"])
         assert room.any()
         assert not room[y0:y1, x0:x1].any()
 
@@ -213,8 +213,8 @@ def test_target_at_l1_is_edges_alone():
 
 def test_background_edges_stay_clear_of_the_box():
     view = sanitize(request_of("L0", "L1"), [segmented()]).views[0]
-    x0, y0, x1, y1 = bounding_box(view.target_mask)
-    edges = view.images["background"]
+    x0, y0, x1, y1 = bounding_box(view.masks["target"])
+    edges = view.image("background", "L1")
     assert edges.any()
     assert not edges[y0:y1, x0:x1].any()
 
@@ -265,7 +265,7 @@ def test_limits_hold_before_sending():
 
 
 def test_private_segments_are_for_home():
-    segments = private_segments([segmented()], size_px=128)
+    segments = private_segments(request_of(), [segmented()], size_px=128)
     assert segments["target"][0].shape == (128, 128, 3)
     assert segments["background"][0].shape == (384, 512, 3)
 

@@ -24,7 +24,7 @@ def test_a_planted_copy_and_the_attack_stand_in_the_report(tmp_path: Path) -> No
     mask = ellipse(320, 240, (60, 80))
     photos = [segmented(resize(real_photos()[name], 320, 240), mask) for name in names]
     embedder = colour_embedder(tmp_path / "e.onnx")
-    own = OnnxEmbedder(embedder)(private_segments(photos)["target"])
+    own = OnnxEmbedder(embedder)(private_segments(request_of(), photos)["target"])
     away = np.eye(3, dtype=np.float32)[[2, 2]]
     np.savez(
         tmp_path / "run.npz",
@@ -42,12 +42,12 @@ def test_a_planted_copy_and_the_attack_stand_in_the_report(tmp_path: Path) -> No
     assert home.leakage[0].sim == measures["target"].sim
     beyond = {figure.name: figure for figure in home.beyond}
     copies = beyond["copies among the synthetic images"]
-    assert copies.target.startswith("1 of 3 flagged; image 80 is nearest, at 1.000")
-    assert copies.background.startswith("0 of 3 flagged")
+    assert copies.segments["target"].startswith("1 of 3 flagged; image 80 is nearest, at 1.000")
+    assert copies.segments["background"].startswith("0 of 3 flagged")
     attack = beyond["re-identified by the photo itself"]
-    assert attack.target == "100% (95 %: 51%–100%; chance 25.0%)"
-    assert attack.background == "chance, 25.0%: nothing was sent"
-    assert "empty prompt" in beyond["prompt SIM"].target
+    assert attack.segments["target"] == "100% (95 %: 51%–100%; chance 25.0%)"
+    assert attack.segments["background"] == "chance, 25.0%: nothing was sent"
+    assert "empty prompt" in beyond["prompt SIM"].segments["target"]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from spinml.device.described import DescribedFigure
 from spinml.images import encode_png
 from spinml.report.html import duration, render_home_report, render_server_report
 from spinml.report.model import (
+    DatasetPart,
     Epoch,
     HomeReport,
     LeakageRow,
@@ -126,10 +127,21 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
             ),
         ),
         leakage=(
-            LeakageRow(segment="target", scheme=Scheme.L2, histogram=0.9, regional=0.8, sim=0.71),
+            LeakageRow(
+                segment="target",
+                words="dog",
+                schemes=(Scheme.L2,),
+                histogram=0.9,
+                regional=0.8,
+                sim=0.71,
+            ),
         ),
         beyond=(
-            DescribedFigure("prompt SIM", "0.271 (empty prompt 0.240)", "not measured", "Words."),
+            DescribedFigure(
+                "prompt SIM",
+                {"target": "0.271 (empty prompt 0.240)", "background": "not measured"},
+                "Words.",
+            ),
         ),
         evaluation={
             "accuracy": 0.625,
@@ -154,3 +166,55 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
 )
 def test_duration(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_mixtures_datasets_are_named_by_preference(report: RunReport) -> None:
+    parts = (
+        DatasetPart(preference="(L2, L0)", images=240, rejected=3),
+        DatasetPart(preference="(L0, L0)", images=239, rejected=4),
+    )
+    html = render_server_report(report.model_copy(update={"datasets": parts}))
+    assert "<td>(L0, L0)</td>" in html
+    assert ">239<" in html
+    alone = render_server_report(report.model_copy(update={"datasets": parts[:1]}))
+    assert "<td>(L2, L0)</td>" not in alone
+
+
+def test_a_report_of_several_objects_names_each(report: RunReport) -> None:
+    request = parse_request(
+        {
+            "target_objects": ["pill bottle", "photo frame"],
+            "background": "bedroom",
+            "training_objective": "is it open",
+            "label_classes": ["open", "closed"],
+            "privacy": {"pill bottle": "L1"},
+            "mixture": [{"photo frame": "L2"}],
+        }
+    )
+    segments = [
+        SegmentDisclosure(
+            name=name, scheme=scheme, words=request.words_of(name), private=(PNG,), sent=()
+        )
+        for name, scheme in request.disclosures
+    ]
+    rows = [
+        LeakageRow(
+            segment=name,
+            words=request.words_of(name),
+            schemes=request.disclosed(name),
+            histogram=0.1,
+            regional=0.1,
+            sim=None if name == "target_2" else 0.5,
+        )
+        for name in request.segments
+    ]
+    figure = DescribedFigure("prompt SIM", dict.fromkeys(request.segments, "0.3"), "Words.")
+    home = HomeReport(segments=tuple(segments), leakage=tuple(rows), beyond=(figure,))
+    html = render_home_report(report.model_copy(update={"request": request}), home)
+    assert "A model for one job: pill bottle and photo frame in the bedroom" in html
+    assert "Target 2, “photo frame” — L2" in html
+    assert "<th>target</th><th>target_2</th><th>background</th>" in html
+    assert html.count(">–<") == 1  # no SIM of an object that no photo shows
+    lead = re.sub(r"\s+", " ", html.split('class="lead">')[1].split("</p>")[0])
+    assert "photo frame&nbsp;<b>L0</b>" in lead
+    assert lead.count("bedroom&nbsp;<b>L0</b>") == 2

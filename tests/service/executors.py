@@ -27,7 +27,7 @@ EPOCH = {
     "validation_accuracy": 0.6,
 }
 MEASURED = {
-    "dataset": {"images": 8, "rejected": {"touches the border": 1}},
+    "datasets": [{"images": 8, "rejected": {"touches the border": 1}}],
     "history": [EPOCH],
     "validation": {"confusion": [[3, 1], [0, 4]]},
     "samples": [{"file": "samples/000.png", "label": "sitting"}],

@@ -96,6 +96,29 @@ def test_results_of_a_run(
     assert "dog" in page.text
 
 
+@pytest.mark.usefixtures("dispatcher")
+def test_a_mixtures_datasets_come_in_folders(
+    client: TestClient, headers: Headers, submit: Submit, until: Until
+) -> None:
+    run = submit(mixture=[{"target": "L0"}])
+    stages = [stage["label"] for stage in until(run, "succeeded")["stages"]]
+    assert [label for label in stages if "generate" in label] == [
+        "generate (L2, L0)",
+        "generate (L0, L0)",
+    ]
+    answer = client.get(f"/v1/runs/{run}/dataset", headers=headers())
+    with tarfile.open(fileobj=io.BytesIO(answer.content)) as tar:
+        assert tar.getnames() == [
+            f"{folder}/{file}"
+            for folder in ("dataset", "dataset_2")
+            for file in ("README.md", "shards/000.parquet")
+        ]
+    again = client.get(
+        f"/v1/runs/{run}/dataset", headers=headers(if_none_match=answer.headers["ETag"])
+    )
+    assert again.status_code == 304
+
+
 @pytest.mark.parametrize("what", ["model", "dataset", "embeddings", "report"])
 def test_results_before_they_exist(
     client: TestClient, headers: Headers, submit: Submit, what: str

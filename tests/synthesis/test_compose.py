@@ -6,7 +6,7 @@ import pytest
 
 from spinml.config import CutoutConfig
 from spinml.images import GROUND
-from spinml.synthesis.compose import paste, place
+from spinml.synthesis.compose import MOST_HIDDEN, arrange, paste, place
 from spinml.synthesis.cutout import Broken, CutOut, find_object
 
 
@@ -109,3 +109,53 @@ def test_no_ground_bleeds_in_and_the_object_keeps_its_pixels() -> None:
     assert (pasted[placed.alpha == 0] == 0).all()
     rim = pasted[(placed.alpha > 0) & (placed.alpha < 0.5)]
     assert rim.size == 0 or rim.max() < 100
+
+
+def _cut(colour: int) -> CutOut:
+    found = find_object(_dog(colour, hole_px=0), CutoutConfig())
+    assert isinstance(found, CutOut)
+    return found
+
+
+def test_one_object_stands_as_it_is_placed() -> None:
+    scene = arrange([_cut(60)], 96, (0.3, 0.6), 7)
+    assert scene is not None
+    placed = place(_cut(60), 96, (0.3, 0.6), 7)
+    assert np.array_equal(scene.whole.colours, placed.colours)
+    assert scene.boxes == [placed.box]
+
+
+@pytest.mark.parametrize("count", [2, 3, 8])
+@pytest.mark.parametrize("seed", range(8))
+def test_no_object_hides_another_too_much(count: int, seed: int) -> None:
+    colours = [10 + 20 * number for number in range(count)]
+    scene = arrange([_cut(colour) for colour in colours], 96, (0.2, 0.6), seed)
+    assert scene is not None
+    masks = scene.masks
+    assert len(masks) == len(scene.boxes) == count
+    assert sum(mask.astype(int) for mask in masks).max() == 1  # each pixel shows one object
+    either = np.logical_or.reduce(masks)
+    assert not (either & ~scene.whole.mask).any()
+    assert (scene.whole.mask & ~either).sum() < 0.02 * either.sum()  # where soft rims meet
+    image = paste(scene.whole, np.full((96, 96, 3), 255, np.uint8))
+    for mask, colour, (x0, y0, x1, y1) in zip(masks, colours, scene.boxes, strict=True):
+        assert mask[y0:y1, x0:x1].sum() == mask.sum() > 0
+        assert abs(float(np.median(image[mask])) - colour) <= 4
+
+
+def test_the_visible_part_is_at_least_what_may_be_hidden_less() -> None:
+    hidden = []
+    for seed in range(40):
+        scene = arrange([_cut(20), _cut(120)], 96, (0.55, 0.6), seed)
+        assert scene is not None
+        whole = place(_cut(20), 96, (0.55, 0.6), seed).mask
+        hidden.append(1 - scene.masks[0].sum() / whole.sum())
+    assert 0.05 < max(hidden) <= MOST_HIDDEN  # later ones do hide earlier ones, and not too much
+
+
+def test_what_finds_no_place_is_said() -> None:
+    filling = np.full((128, 128, 3), GROUND, np.uint8)
+    filling[8:120, 8:120] = 30
+    cut = find_object(filling, CutoutConfig(max_area_share=1))
+    assert isinstance(cut, CutOut)
+    assert arrange([cut, cut], 96, (1.0, 1.0), 0) is None

@@ -9,20 +9,23 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from spinml.config import ServerConfig
+from spinml.config import GenerationConfig, PromptConfig, ServerConfig
 from spinml.errors import GenerationError
-from spinml.pipeline.stages import Stage, StageContext, StageKind
+from spinml.pipeline.stages import Stage, StageContext, StageKind, silent
 from spinml.synthesis.checkpoint import Checkpoint
 from spinml.synthesis.dataset import (
     ShardDataset,
+    dataset_folders,
     decode_image,
     decode_mask,
     export_image_folder,
     export_yolo,
 )
-from spinml.synthesis.generate import Generator, run_generate_local
+from spinml.synthesis.generate import Generator, Tally, run_generate_local
 from spinml.synthesis.identity import checkpoint_identity
+from spinml.synthesis.prompts import Prompts
 from spinml.synthesis.shards import plan_shards
+from spinml.synthesis.subjects import Subject
 
 LABELS = ["eating", "sitting / lying"]
 
@@ -35,7 +38,7 @@ def _stage(config: ServerConfig, **settings: Any) -> Stage:
             "checkpoint": checkpoint_identity(config.checkpoint),
             "resolution_px": 64,
             "dtype": "float32",
-            "target_object": "dog",
+            "target_objects": ["dog"],
             "background": "bedroom",
             "label_classes": LABELS,
             "images_per_class": 6,
@@ -66,13 +69,13 @@ def test_a_dataset_has_every_column_and_agrees_with_itself(dataset: Path) -> Non
     rows = list(ShardDataset(dataset).rows())
     assert len(rows) == 12
     for row in rows:
-        image, mask = decode_image(row["image"]), decode_mask(row["mask"])
-        x0, y0, x1, y1 = row["box"]
+        image, mask = decode_image(row["image"]), decode_mask(row["masks"][0])
+        x0, y0, x1, y1 = map(int, row["boxes"][0])
         assert image.shape == (64, 64, 3)
         assert mask[y0:y1, x0:x1].sum() == mask.sum() > 0
         assert LABELS[row["label"]] == row["label_name"]
-        assert row["prompt"] == f"a dog is {row['label_name']}, plain background"
-        assert row["target_model"].startswith("base:")
+        assert row["prompts"] == [f"a dog is {row['label_name']}, plain background"]
+        assert row["target_models"][0].startswith("base:")
     features = json.loads(pq.read_schema(dataset / "shard-00000.parquet").metadata[b"huggingface"])
     assert features["info"]["features"]["label"]["names"] == LABELS
 
@@ -131,8 +134,113 @@ def test_exports_have_the_layouts_that_others_read(dataset: Path, tmp_path: Path
     ]
     export_yolo(dataset, tmp_path / "yolo")
     description = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())
-    assert description["names"] == dict(enumerate(LABELS))
+    assert description["names"] == {0: "dog"}
     files = list((tmp_path / "yolo" / "labels").rglob("*.txt"))
     assert len(files) == 12
     values = np.array([float(value) for value in files[0].read_text().split()[1:]])
     assert ((values > 0) & (values <= 1)).all()
+
+
+def _two(config: ServerConfig, **settings: Any) -> Stage:
+    stage = _stage(config, **settings)
+    return Stage(stage.kind, {**stage.params, "target_objects": ["dog", "photo frame"]})
+
+
+@pytest.fixture(scope="module")
+def two_objects(config: ServerConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("two")
+    stage = _two(config)
+    run_generate_local(StageContext(stage, {}, out, config))
+    return out
+
+
+def test_every_image_has_a_box_and_a_mask_of_each_object(two_objects: Path) -> None:
+    dataset = ShardDataset(two_objects)
+    assert dataset.objects == ["dog", "photo frame"]
+    assert dataset.classes == LABELS
+    for row in dataset.rows():
+        assert row["box_labels"] == [0, 1]
+        masks = [decode_mask(cell) for cell in row["masks"]]
+        assert not (masks[0] & masks[1]).any()
+        for mask, box in zip(masks, row["boxes"], strict=True):
+            x0, y0, x1, y1 = map(int, box)
+            assert mask[y0:y1, x0:x1].sum() == mask.sum() > 0
+        assert row["prompts"] == [
+            f"a dog is {row['label_name']}, plain background",
+            "a photo frame, plain background",
+        ]
+        assert row["draws"] >= 2
+    card = (two_objects / "README.md").read_text()
+    assert "photo frame by `base:" in card
+
+
+def test_the_first_object_is_drawn_as_without_the_others(
+    dataset: Path, two_objects: Path, config: ServerConfig, checkpoint: Checkpoint
+) -> None:
+    shard = plan_shards(_stage(config).params)[0]
+    generators = [Generator(checkpoint, stage, {}) for stage in (_stage(config), _two(config))]
+    drawn = [
+        generator._draw_objects(shard, Tally(), silent)[0].cut_outs[0] for generator in generators
+    ]
+    assert drawn[0] is not None
+    assert drawn[1] is not None
+    assert np.array_equal(drawn[0].image, drawn[1].image)
+
+
+def test_an_image_whose_object_stays_broken_is_left_out(
+    config: ServerConfig, checkpoint: Checkpoint
+) -> None:
+    generator = Generator(checkpoint, _two(config, max_draws=2), {})
+    shard, tally = plan_shards(_two(config).params)[0], Tally()
+    everything = generator._draw_objects(shard, tally, silent)
+    everything[0].cut_outs[1] = None
+    arranged = generator._arrange(shard, everything, tally)
+    assert len(arranged) == len(everything) - 1
+    for drawn in everything[:5]:
+        drawn.cut_outs[1] = None
+    with pytest.raises(GenerationError, match="5 of 8 images stayed without whole objects"):
+        generator._arrange(shard, everything, tally)
+
+
+def test_an_object_without_a_status_is_seen_or_not(checkpoint: Checkpoint) -> None:
+    """Its plain prompt against the negatives alone: labels of the image play no part."""
+    prompts = Prompts(PromptConfig())
+    subject = Subject("target_2", "photo frame", (), None, False, prompts)
+    assert subject.prompt(0) == subject.prompt(5) == "a photo frame, plain background"
+    images = [np.full((64, 64, 3), level, np.uint8) for level in (10, 90, 240)]
+    encoder = checkpoint.text_image
+    assert encoder is not None
+    settings = GenerationConfig(min_label_probability=0.5, negatives=("nothing",))
+    chances = encoder.guess(images, ["a photo frame, plain background", "nothing"])[:, 0]
+    assert subject.agrees(checkpoint, settings, images, [0, 5, 1]) == list(chances >= 0.5)
+
+
+def test_yolo_has_a_line_for_each_object_and_takes_mixtures(
+    two_objects: Path, tmp_path: Path
+) -> None:
+    export_yolo(two_objects, tmp_path, more=[two_objects])
+    description = yaml.safe_load((tmp_path / "data.yaml").read_text())
+    assert description["names"] == {0: "dog", 1: "photo frame"}
+    files = sorted((tmp_path / "labels").rglob("*.txt"))
+    assert len(files) == 2 * 12
+    rows = list(ShardDataset(two_objects).rows())
+    by_number = {int(path.stem): path.read_text().splitlines() for path in files}
+    for number, lines in by_number.items():
+        x0, y0, x1, y1 = rows[number % 12]["boxes"][1]
+        assert [line.split()[0] for line in lines] == ["0", "1"]
+        wanted = [(x0 + x1) / 128, (y0 + y1) / 128, (x1 - x0) / 64, (y1 - y0) / 64]
+        assert [float(value) for value in lines[1].split()[1:]] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_mixture_is_read_one_dataset_after_the_other(dataset: Path, two_objects: Path) -> None:
+    mixed = ShardDataset(dataset, two_objects)
+    assert len(mixed) == 24
+    assert mixed.row(3) == ShardDataset(dataset).row(3)
+    assert mixed.row(12 + 9) == ShardDataset(two_objects).row(9)
+    folders = {
+        "dataset_10": Path("j"),
+        "model": Path("m"),
+        "dataset_2": Path("b"),
+        "dataset": dataset,
+    }
+    assert dataset_folders(folders) == [dataset, Path("b"), Path("j")]

@@ -36,13 +36,14 @@ def _row(label: int, seed: int) -> dict[str, object]:
         "image": {"bytes": encode_png(image), "path": None},
         "label": label,
         "label_name": CLASSES[label],
-        "box": [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1],
-        "mask": {"bytes": encode_png(mask), "path": None},
-        "prompt": f"a {CLASSES[label]}",
+        "boxes": [[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]],
+        "box_labels": [0],
+        "masks": [{"bytes": encode_png(mask), "path": None}],
+        "prompts": [f"a {CLASSES[label]}"],
         "background_prompt": "noise",
         "seed": seed,
         "draws": 1,
-        "target_model": "base:test",
+        "target_models": ["base:test"],
         "background_model": "base:test",
     }
 
@@ -54,6 +55,7 @@ def dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for shard in range(2):
         rows = [_row(number % 2, 100 * shard + number) for number in range(24)]
         figures = {
+            "target_objects": ["shape"],
             "label_classes": CLASSES,
             "counts": {"disc": 12, "bar": 12},
             "rejected": {"empty": 1},
@@ -73,7 +75,7 @@ def dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "checkpoint": "test",
         "seed": 0,
         "resolution_px": SIZE_PX,
-        "target_object": "shape",
+        "target_objects": ["shape"],
         "background": "noise",
         "settings": settings,
     }

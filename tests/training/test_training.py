@@ -212,7 +212,7 @@ def test_measure_writes_embeddings_figures_and_samples(
     for found, texts in zip(prompts, (["a bar", "a disc"], ["noise"], [""]), strict=True):
         np.testing.assert_allclose(found, encoder.encode_texts(texts), atol=1e-5)
     figures = json.loads((tmp_path / "figures.json").read_text())
-    assert figures["dataset"]["rejected"] == {"empty": 2}
+    assert figures["datasets"][0]["rejected"] == {"empty": 2}
     assert sum(map(sum, figures["validation"]["confusion"])) == 10
     assert all((tmp_path / sample["file"]).is_file() for sample in figures["samples"])
     assert {sample["label"] for sample in figures["samples"]} == set(CLASSES)
@@ -242,10 +242,10 @@ def test_segments_do_not_share_pixels() -> None:
     mask = np.zeros((32, 32), bool)
     mask[8:24, 8:24] = True
     image[mask] = 90
-    segments = split_segments(image, mask)
-    assert segments.background.max() < 20
-    assert 10 not in segments.target
-    assert segments.target[16, 16, 0] == 90
+    segments = split_segments(image, [mask])
+    assert segments["background"].max() < 20
+    assert 10 not in segments["target"]
+    assert segments["target"][16, 16, 0] == 90
 
 
 def test_no_backbone_is_trained_from_noise(tmp_path: Path) -> None:

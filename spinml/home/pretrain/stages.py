@@ -30,6 +30,7 @@ def run_stage(name: str, data: Workspace, loop: LoopSettings) -> Figures:
     """Run one stage by name; its module is imported only now."""
     if name not in MINUTES:
         raise ValueError(f"stage is {name!r}, wanted one of {', '.join(MINUTES)}")
-    module, _, feature = name.partition("_") if name.startswith("controlnet_") else (name, "", "")
-    stage: Stage = import_module(f"spinml.home.pretrain.{module}").run
-    return partial(stage, feature=feature)(data, loop) if feature else stage(data, loop)
+    prefix, _, feature = name.partition("controlnet_")
+    module = import_module(f"spinml.home.pretrain.{prefix or 'controlnet'}")
+    stage: Stage = partial(module.run, feature=feature) if feature else module.run
+    return stage(data, loop)

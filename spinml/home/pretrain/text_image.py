@@ -121,7 +121,7 @@ class TextImageTask:
         prompts = [one.prompt for one in CLASSES]
         in_room = [f"{one.words} in a bedroom" for one in CLASSES]
         hidden = self._hidden(prompts)
-        figures = {}
+        figures: Figures = {}
         for name, images, words in (
             ("status_objects", self.test_set.object, prompts),
             ("status_scenes", self.test_set.scene, in_room),

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from spinml.errors import FeatureMissingError
 from spinml.images import Mask
+from spinml.preference import BACKGROUND
 from spinml.privacy.extractor import Image, SegmentInput, not_a_map, require_channels
 from spinml.privacy.private import Keypoints
 
@@ -91,7 +92,7 @@ def _keypoints(segment: SegmentInput) -> Keypoints:
     Raises:
         FeatureMissingError: the segment has none, or there is neither a file nor a model.
     """
-    if segment.segment != "target":
+    if segment.segment == BACKGROUND:
         raise FeatureMissingError(
             f"a {segment.segment} has no pose: it is the target object's",
             remedy="choose L0 or another feature for it",

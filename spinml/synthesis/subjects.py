@@ -1,0 +1,93 @@
+"""Target objects as the generator draws them: by which model, from which prompt, seen as what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spinml.config import GenerationConfig
+from spinml.images import Photo
+from spinml.pipeline.plan import unet_role
+from spinml.preference import OBJECT_SEGMENTS
+from spinml.synthesis.checkpoint import Checkpoint
+from spinml.synthesis.prompts import Prompts
+
+UNET = "unet"
+"""The folder of a fine-tuning or merge artifact that holds its UNet."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One target object.
+
+    Attributes:
+        segment: its segment's name, "target", "target_2", …
+        words: what it is.
+        labels: what it may be doing; none: it is drawn without a status.
+        unet: what draws it.
+        tuned: whether ``unet`` was fine-tuned on it.
+    """
+
+    segment: str
+    words: str
+    labels: Sequence[str]
+    unet: Any
+    tuned: bool
+    prompts: Prompts
+
+    def prompt(self, label: int) -> str:
+        """What it is drawn from in an image of class ``label``."""
+        if not self.labels:
+            return self.prompts.unlabelled(self.words, tuned=self.tuned)
+        return self.prompts.labelled(self.words, self.labels[label], tuned=self.tuned)
+
+    def agrees(
+        self,
+        checkpoint: Checkpoint,
+        settings: GenerationConfig,
+        images: Sequence[Photo],
+        labels: Sequence[int],
+    ) -> list[bool]:
+        """Whether the text-image encoder sees the object in each image, doing what was wanted.
+
+        The negatives stand among the prompts: a softmax over the wanted ones alone passes
+        anything. Without a status, the object's plain prompt stands against the negatives.
+        """
+        encoder, least = checkpoint.text_image, settings.min_label_probability
+        if encoder is None or least <= 0:
+            return [True] * len(images)
+        if self.labels:
+            wanted = self.prompts.object_by_class(self.words, self.labels, tuned=False)
+            columns = list(labels)
+        else:
+            wanted = [self.prompts.unlabelled(self.words, tuned=False)]
+            columns = [0] * len(images)
+        probabilities = encoder.guess(images, [*wanted, *settings.negatives])
+        pairs = zip(probabilities, columns, strict=True)
+        return [bool(row[column] >= least) for row, column in pairs]
+
+
+def load_subjects(
+    checkpoint: Checkpoint, params: Mapping[str, Any], inputs: Mapping[str, Path], prompts: Prompts
+) -> list[Subject]:
+    """The target objects of a GENERATE stage, in the request's order.
+
+    ``label_classes`` describe the first; the others are drawn without a status (§7).
+    """
+    subjects = []
+    for number, words in enumerate(params["target_objects"]):
+        segment = OBJECT_SEGMENTS[number]
+        tuned = inputs.get(unet_role(segment))
+        subjects.append(
+            Subject(
+                segment=segment,
+                words=words,
+                labels=tuple(params["label_classes"]) if number == 0 else (),
+                unet=checkpoint.unet if tuned is None else checkpoint.load_unet(tuned / UNET),
+                tuned=tuned is not None,
+                prompts=prompts,
+            )
+        )
+    return subjects
