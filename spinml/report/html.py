@@ -98,7 +98,7 @@ def _segment_view(segment: SegmentDisclosure) -> dict[str, Any]:
         "name": segment.name,
         "title": segment.name.replace("_", " ").capitalize(),
         "scheme": segment.scheme.value,
-        "meaning": f"“{segment.words}” and {segment.what}" if segment.sent else segment.what,
+        "meaning": f"the words and {segment.what}" if segment.sent else segment.what,
         "words": segment.words,
         "private": _encoded(segment.private),
         "sent": _encoded(segment.sent),

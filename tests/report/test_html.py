@@ -76,11 +76,11 @@ def test_server_report_shows_figures_and_nothing_private(report: RunReport) -> N
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"noise": {"target": 10}}, ("target&nbsp;<b>L2 (noise σ 10)</b>", "<b>L0</b>.")),
-        ({"schemes": {"target": "mosaic"}}, ("target&nbsp;<b>L2 (mosaic)</b>",)),
+        ({"noise": {"target": 10}}, ("dog&nbsp;<b>L2 (noise σ 10)</b>", "<b>L0</b>.")),
+        ({"schemes": {"target": "mosaic"}}, ("dog&nbsp;<b>L2 (mosaic)</b>",)),
         (
             {"privacy": {"target": "L1", "background": "L1"}, "features": {"target": "pose"}},
-            ("target&nbsp;<b>L1 (pose)</b>, background&nbsp;<b>L1 (canny)</b>.",),
+            ("dog&nbsp;<b>L1 (pose)</b>, bedroom&nbsp;<b>L1 (canny)</b>.",),
         ),
     ],
 )
@@ -152,7 +152,9 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
     )
     html = render_home_report(report, home)
     assert "only the words <q>bedroom</q>" in html
-    assert "Target object — L2: “dog” and its pixels with noise σ 10 (ε 12,345 at δ 1e-05)" in html
+    assert (
+        "Target, “dog” — L2: the words and its pixels with noise σ 10 (ε 12,345 at δ 1e-05)" in html
+    )
     assert "Background — L0: the word alone" in html
     assert "62.5 %" in html
     assert "90.00 %" in html
@@ -193,7 +195,12 @@ def test_a_report_of_several_objects_names_each(report: RunReport) -> None:
     )
     segments = [
         SegmentDisclosure(
-            name=name, scheme=scheme, words=request.words_of(name), private=(PNG,), sent=()
+            name=name,
+            scheme=scheme,
+            what="its pixels",
+            words=request.words_of(name),
+            private=(PNG,),
+            sent=(),
         )
         for name, scheme in request.disclosures
     ]
