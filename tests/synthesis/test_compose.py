@@ -6,7 +6,7 @@ import pytest
 
 from spinml.config import CutoutConfig
 from spinml.images import GROUND
-from spinml.synthesis.compose import MOST_HIDDEN, arrange, paste, place
+from spinml.synthesis.compose import arrange, paste, place
 from spinml.synthesis.cutout import Broken, CutOut, find_object
 
 
@@ -150,7 +150,7 @@ def test_the_visible_part_is_at_least_what_may_be_hidden_less() -> None:
         assert scene is not None
         whole = place(_cut(20), 96, (0.55, 0.6), seed).mask
         hidden.append(1 - scene.masks[0].sum() / whole.sum())
-    assert 0.05 < max(hidden) <= MOST_HIDDEN  # later ones do hide earlier ones, and not too much
+    assert 0.05 < max(hidden) <= 0.5  # later ones do hide earlier ones, and not too much
 
 
 def test_what_finds_no_place_is_said() -> None:
