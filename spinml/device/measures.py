@@ -71,7 +71,7 @@ def measure_segments(
         ModelFileError: no embedder, or the file holds no such embeddings.
         NoTargetFoundError: no photo shows the target object and a background.
     """
-    run = _read(embeddings)
+    run = read_embeddings(embeddings)
     embed = OnnxEmbedder(embedder or bundled_embedder())
     private = private_segments(photos)
     if not private[TARGET]:
@@ -116,7 +116,12 @@ def _prompt_similarity(
     return PromptSimilarity(similarity(own, prompts), similarity(own, empty))
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_embeddings(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a run's NPZ: embeddings of the synthetic segments by name, and ``index``.
+
+    Raises:
+        ModelFileError: the file holds no such embeddings.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             run = dict(file)
