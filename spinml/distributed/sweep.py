@@ -13,7 +13,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,20 +55,47 @@ class Trials:
     seed: int = 0
 
 
-def start_host(kind: type, *args: Any, concurrent: int) -> Any:
-    """An actor of class ``kind`` on this node, where the private photos' files are.
+class Host:
+    """The actor that does the trials' work; it ends with this process, or at the end of a ``with``.
 
-    Its ``evaluate`` is called by at most ``concurrent`` trials at once. It ends with this process.
+    It runs on this node, where the private photos' files are.
+
+    Args:
+        kind: the actor's class, and its ``args``. Its ``evaluate(point)`` is called by at most
+            ``concurrent`` trials at once, and gives figures, or None for a broken trial.
     """
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor = ray.remote(kind).options(
-        num_cpus=0,
-        max_concurrency=concurrent + 2,  # beside trials: standings, and the call that ends it
-        max_restarts=2,
-        max_task_retries=2,
-        scheduling_strategy=here,
-    )
-    return actor.remote(*args)
+
+    def __init__(self, kind: type, *args: Any, concurrent: int) -> None:
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = ray.remote(kind).options(
+            num_cpus=0,
+            max_concurrency=concurrent + 2,  # beside trials: what ``ask`` asks
+            max_restarts=2,
+            max_task_retries=2,
+            scheduling_strategy=here,
+        )
+        self.concurrent = concurrent
+        self.actor = actor.remote(*args)
+
+    def ask(self, method: str, *, timeout_s: float | None = None) -> Any:
+        """What the actor's ``method`` returns.
+
+        Raises:
+            StageError: the actor died, or did not answer in time.
+        """
+        try:
+            return ray.get(getattr(self.actor, method).remote(), timeout=timeout_s)
+        except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
+            raise StageError(
+                "the process that plays the home died or does not answer",
+                remedy="look at its log and at this machine's memory; the same command goes on",
+            ) from error
+
+    def __enter__(self) -> Host:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ray.kill(self.actor)
 
 
 def check_feasible(
@@ -101,15 +128,14 @@ def _demand(kind: StageKind, config: ServerConfig, operations: Operations) -> De
     return demand_of(kind, config, plain=kind in operations.functions)
 
 
-def run_trials(host: Any, trials: Trials, *, concurrent: int, folder: Path) -> None:
+def run_trials(host: Host, trials: Trials, folder: Path) -> None:
     """Try all of ``trials``; returns when none is left. A trial that fails does not end the others.
 
     Args:
-        host: an actor with ``evaluate(point) -> dict | None``; the figures, None for a broken
-            trial. It keeps the results: what Tune writes into ``folder`` is of no further use.
+        host: keeps the results: what Tune writes into ``folder`` is of no further use.
 
     Raises:
-        StageError: the host died, or Tune itself failed.
+        StageError: the host died.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -120,11 +146,11 @@ def run_trials(host: Any, trials: Trials, *, concurrent: int, folder: Path) -> N
         grid = trials.count is None
         space[axis] = tune.grid_search(list(options)) if grid else tune.choice(list(options))
     tuner = tune.Tuner(
-        tune.with_resources(_trainable(host), _TRIAL_RESOURCES),
+        tune.with_resources(_trainable(host.actor), _TRIAL_RESOURCES),
         param_space=space,
         tune_config=tune.TuneConfig(
             num_samples=trials.count or 1,
-            max_concurrent_trials=concurrent,
+            max_concurrent_trials=host.concurrent,
             search_alg=_search(trials),
             reuse_actors=True,
         ),
@@ -136,13 +162,7 @@ def run_trials(host: Any, trials: Trials, *, concurrent: int, folder: Path) -> N
         ),
     )
     tuner.fit()
-    try:
-        ray.get(host.standings.remote())
-    except ray.exceptions.RayActorError as error:
-        raise StageError(
-            "the process that plays the home died",
-            remedy="look at its log and at this machine's memory; the same command goes on",
-        ) from error
+    host.ask("standings")  # alive: without it every trial would seem broken
 
 
 def _search(trials: Trials) -> Any:
@@ -160,7 +180,7 @@ def _search(trials: Trials) -> Any:
 def _trainable(host: Any) -> Any:
     """A trainable with a name of its own: two runs on a cluster must not share one (ray#31330)."""
 
-    class Trial(tune.Trainable):
+    class Trial(tune.Trainable):  # type: ignore[misc] # Ray has no types
         """Asks the host; its actor is reused for the next trial."""
 
         def step(self) -> dict[str, Any]:
@@ -183,16 +203,14 @@ def _trainable(host: Any) -> Any:
 
 
 @contextmanager
-def polled(host: Any, tell: Callable[[Any], None], every_s: float = 1.0) -> Iterator[None]:
-    """Meanwhile, tell the host's ``standings()`` every ``every_s`` and once at the end."""
+def polled(host: Host, tell: Callable[[Any], None], every_s: float = 1.0) -> Iterator[None]:
+    """Meanwhile, tell the host's ``standings()`` every ``every_s``, and once at the end."""
     over = threading.Event()
 
     def poll() -> None:
         while not over.wait(every_s):
-            try:
-                tell(ray.get(host.standings.remote(), timeout=30))
-            except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError):
-                continue  # run_trials says so at the end
+            with suppress(StageError):  # run_trials says so at the end
+                tell(host.ask("standings", timeout_s=30))
 
     thread = threading.Thread(target=poll, daemon=True)
     thread.start()
@@ -201,4 +219,4 @@ def polled(host: Any, tell: Callable[[Any], None], every_s: float = 1.0) -> Iter
     finally:
         over.set()
         thread.join(30)
-    tell(ray.get(host.standings.remote()))
+    tell(host.ask("standings"))

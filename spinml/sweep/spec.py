@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,71 +10,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spinml.errors import ConfigError, InvalidRequestError, SpinMLError
 from spinml.request import (
     BACKGROUND,
-    DEFAULT_FEATURE,
     TARGET,
     Scheme,
     TrainingRequest,
     describe_problems,
     parse_request,
 )
+from spinml.sweep.labels import label_of
+from spinml.sweep.space import Space
 
 MAX_CONDITIONS = 10_000
-Options = Mapping[str, tuple[Any, ...]] | tuple[Mapping[str, Any], ...]
-"""Either values by segment, all combinations of which are tried, or a list of mappings."""
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Space(_Part):
-    """Preferences (and mixtures) × features × noise × seeds.
-
-    ``preferences``, ``features`` and ``noise`` are each a grid ``{segment: [value, …]}`` or a list
-    ``[{segment: value}, …]``, laid over the request's own. Schemes and segments are checked
-    condition by condition, so that one that is wrong does not end the sweep.
-    """
-
-    preferences: dict[str, tuple[str, ...]] | tuple[dict[str, str], ...] = ()
-    features: dict[str, tuple[str, ...]] | tuple[dict[str, str], ...] = ()
-    noise: dict[str, tuple[float | None, ...]] | tuple[dict[str, float], ...] = ()
-    """σ on L2's pixels (§5.5); null stands for none."""
-    mixtures: tuple[tuple[dict[str, str], ...], ...] = ()
-    """Datasets of several preferences, mixed (table 3): tried beside ``preferences``."""
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _count(cls, seeds: object) -> object:
-        """A number ``n`` means the seeds 0 … n-1."""
-        return tuple(range(seeds)) if isinstance(seeds, int) else seeds
-
-    @field_validator("seeds")
-    @classmethod
-    def _valid_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if len(set(seeds)) < len(seeds) or not all(0 <= seed < 2**31 for seed in seeds):
-            raise ValueError("seeds must differ and lie in [0, 2³¹)")
-        return seeds
-
-    def axes(self) -> dict[str, tuple[dict[str, Any], ...]]:
-        """By axis, its options: fields to lay over the request. Axes without a choice are there.
-
-        A grid of preferences is an axis for each segment, which tells a search more than one axis
-        of all preferences; with mixtures beside it, it is one.
-        """
-        axes: dict[str, tuple[dict[str, Any], ...]] = {}
-        if self.mixtures:
-            alone = [{"privacy": chosen} for chosen in _combinations(self.preferences)]
-            mixed = [{"mixture": list(members)} for members in self.mixtures]
-            axes["preference"] = tuple([*(alone if self.preferences else []), *mixed])
-        else:
-            axes |= _axes_of("privacy", self.preferences)
-        return axes | _axes_of("features", self.features) | _axes_of("noise", self.noise)
 
 
 class Search(_Part):
@@ -167,8 +120,8 @@ class SweepSpec(_Part):
         valid = [condition for condition in found if condition.error is None]
         if not valid:
             raise InvalidRequestError(
-                f"none of {len(found)} conditions of the sweep is valid; the first: "
-                f"{found[0].error.message if found[0].error else ''}",
+                f"none of {len(found)} condition(s) of the sweep is valid; the first is "
+                f"{found[0].label}: {found[0].error.message if found[0].error else ''}",
                 remedy="mend the request or the space",
             )
         return found
@@ -250,65 +203,6 @@ def _read_yaml(path: Path) -> Any:
             f"the sweep or its request cannot be read: {type(error).__name__}",
             remedy="give a YAML file such as examples/sweep.yaml",
         ) from None
-
-
-def segments_of(request: TrainingRequest) -> tuple[str, ...]:
-    """The names of the request's segments, the background last."""
-    names = list(request.privacy.model_dump())
-    return tuple(sorted(names, key=lambda name: name == BACKGROUND))
-
-
-def members_of(request: TrainingRequest) -> list[dict[str, str]]:
-    """The preferences whose data the request mixes, scheme by segment; mostly one."""
-    mixed = getattr(request, "mixture", None) or (request.privacy,)
-    return [
-        {name: member.of(name).value for name in segments_of(request)} for member in mixed
-    ]
-
-
-def label_of(request: TrainingRequest) -> str:
-    """``(L1 soft_edges, L0)``, or ``(L0, L0) + (L2, L0)``: all that distinguishes conditions."""
-    labels = []
-    for member in members_of(request):
-        parts = [_part(request, name, scheme) for name, scheme in member.items()]
-        labels.append(f"({', '.join(parts)})")
-    return " + ".join(labels)
-
-
-def _part(request: TrainingRequest, name: str, scheme: str) -> str:
-    if scheme == Scheme.L1 and request.feature_of(name) != DEFAULT_FEATURE:
-        return f"{scheme} {request.feature_of(name)}"
-    if scheme == Scheme.L2 and name in request.noise:
-        return f"{scheme} σ={request.noise[name]:g}"
-    if scheme == Scheme.L2 and name in request.schemes:
-        return f"{scheme} {request.schemes[name]}"
-    return scheme
-
-
-def trial_id(request: TrainingRequest, context: str) -> str:
-    """What names a trial: its request, and ``context``, all else that its figures depend on."""
-    text = f"{context}\n{request.model_dump_json()}"
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def _axes_of(field: str, options: Options) -> dict[str, tuple[dict[str, Any], ...]]:
-    if not options:
-        return {}
-    if isinstance(options, Mapping):
-        return {
-            f"{field}.{name}": tuple({field: {name: value}} for value in values)
-            for name, values in options.items()
-        }
-    return {field: tuple({field: dict(chosen)} for chosen in options)}
-
-
-def _combinations(options: Options) -> list[dict[str, Any]]:
-    if isinstance(options, Mapping):
-        return [
-            dict(zip(options, chosen, strict=True))
-            for chosen in itertools.product(*options.values())
-        ]
-    return [dict(chosen) for chosen in options]
 
 
 def _laid_over(base: Mapping[str, Any], chosen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

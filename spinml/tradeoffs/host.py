@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
@@ -10,15 +9,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from spinml.config import ServerConfig
 from spinml.distributed.events import StageEvent, StageState
 from spinml.distributed.executor import Executor
-from spinml.distributed.operations import Operations
 from spinml.errors import SpinMLError, StageError
 from spinml.evaluation import TENANT, stored_plan
 from spinml.pipeline.artifacts import ArtifactStore
@@ -26,6 +21,7 @@ from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import StageKind
 from spinml.request import TrainingRequest
 from spinml.sweep.hopeless import hopeless
+from spinml.sweep.labels import members_of
 from spinml.sweep.results import (
     FailedTrial,
     StageCost,
@@ -33,90 +29,12 @@ from spinml.sweep.results import (
     TrialRow,
     sample_file,
 )
-from spinml.sweep.spec import Condition, PhotosOfHome, SweepSpec, members_of, trial_id
 from spinml.tradeoffs.home import PlayedHome, scratch
+from spinml.tradeoffs.standing import Standing, TrialState
+from spinml.tradeoffs.trials import HostSetup, Trial, make_trial
+from spinml.tradeoffs.work import Work
 
 logger = logging.getLogger(__name__)
-
-
-class TrialState(StrEnum):
-    """Where a trial stands."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-    """Left out by early stopping."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A trial as the live table shows it."""
-
-    label: str
-    seed: int
-    state: TrialState
-    detail: str = ""
-    """The stage at work, or why it failed or was skipped."""
-    utility: float | None = None
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A condition with a seed, and the name that both have with all else that matters."""
-
-    condition: Condition
-    seed: int
-    id: str
-
-
-def make_trial(condition: Condition, seed: int, context: str) -> Trial:
-    """The trial of ``condition`` with ``seed``; an invalid one is named by its label."""
-    name = trial_id(condition.at(seed), context) if condition.request else _invalid(condition)
-    return Trial(condition, seed, name)
-
-
-def _invalid(condition: Condition) -> str:
-    return f"invalid-{hashlib.sha256(condition.label.encode()).hexdigest()[:12]}"
-
-
-@dataclass(frozen=True)
-class HostSetup:
-    """What the host is made of; travels to its process."""
-
-    spec: SweepSpec
-    config: ServerConfig
-    operations: Operations
-    photos: PhotosOfHome
-    folder: Path
-    context: str
-    """What a trial's figures depend on beside its request."""
-    trials: tuple[Trial, ...]
-    """All of them: a grid's points are places in this list, a search's find theirs in it."""
-
-
-@dataclass
-class _Work:
-    """What is going on: trial id and stage, or "home"."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    active: set[tuple[str, str]] = field(default_factory=set)
-    since: float = 0.0
-    busy_s: float = 0.0
-
-    def begin(self, what: tuple[str, str]) -> None:
-        with self.lock:
-            if not self.active:
-                self.since = time.monotonic()
-            self.active.add(what)
-
-    def end(self, what: tuple[str, str]) -> None:
-        with self.lock:
-            if what in self.active:
-                self.active.discard(what)
-                if not self.active:
-                    self.busy_s += time.monotonic() - self.since
 
 
 class SweepHost:
@@ -133,7 +51,7 @@ class SweepHost:
         )
         self._lock = threading.Lock()
         self._home: PlayedHome | None = None
-        self._work = _Work()
+        self._work = Work()
         self._executed = 0
         self._rows = {
             trial.id: row for trial in setup.trials if (row := self.results.finished(trial.id))
@@ -200,10 +118,12 @@ class SweepHost:
         try:
             row = self._do(trial)
         except SpinMLError as error:
-            return self._fail(trial, error)
-        except Exception as error:  # noqa: BLE001 — a bug in one trial must not end the others
+            self._fail(trial, error)
+            return None
+        except Exception as error:  # a bug in one trial must not end the others
             logger.warning("trial %s is broken", trial.id, exc_info=True)
-            return self._fail(trial, StageError(f"the trial failed: {type(error).__name__}"))
+            self._fail(trial, StageError(f"the trial failed: {type(error).__name__}"))
+            return None
         with self._lock:
             self._rows[trial.id] = row
         self._stand(trial, TrialState.DONE, utility=row.utility)
@@ -220,25 +140,17 @@ class SweepHost:
         began = time.monotonic()
         request = trial.condition.at(trial.seed)
         executed: list[str] = []
-        at_home = (trial.id, "home")
-        self._work.begin(at_home)
-        try:
+        with self._work.during(trial.id, "home"):
             home = self._played(request)
             sanitized = home.sanitize(request)
             plan = stored_plan(self.executor.store, self.setup.config, sanitized)
-        finally:
-            self._work.end(at_home)
         self._run(trial, plan, executed)
         self._stand(trial, TrialState.RUNNING, "measuring at home")
-        self._work.begin(at_home)
-        try:
-            with scratch() as name:
-                model, measured = (self._fetch(plan, role, name) for role in ("export", "measure"))
-                utility = home.utility(request.task, model / "model.onnx")
-                leakage = home.leakage(sanitized, measured / "embeddings.npz")
-                samples = self._samples(trial, measured)
-        finally:
-            self._work.end(at_home)
+        with self._work.during(trial.id, "home"), scratch() as name:
+            model, measured = (self._fetch(plan, role, name) for role in ("export", "measure"))
+            utility = home.utility(request.task, model / "model.onnx")
+            leakage = home.leakage(sanitized, measured / "embeddings.npz")
+            samples = self._samples(trial, measured)
         manifest = self.executor.store.read_manifest(plan.result("measure").key(TENANT))
         row = TrialRow(
             id=trial.id,
@@ -320,7 +232,7 @@ class SweepHost:
     def _standing_of(self, trial: Trial) -> Standing:
         row = self._rows.get(trial.id)
         state = TrialState.DONE if row else TrialState.WAITING
-        return Standing(trial.condition.label, trial.seed, state, "", row and row.utility)
+        return Standing(trial.condition.label, trial.seed, state, "", row.utility if row else None)
 
     def _stand(
         self, trial: Trial, state: TrialState, detail: str = "", utility: float | None = None

@@ -9,27 +9,21 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import ray
-
 from spinml.config import ServerConfig
 from spinml.distributed.operations import Operations
-from spinml.distributed.sweep import (
-    Trials,
-    check_feasible,
-    fitting,
-    polled,
-    run_trials,
-    start_host,
-)
+from spinml.distributed.sweep import Host, Trials, check_feasible, fitting, polled, run_trials
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.stages import KEY_VERSION, StageKind
 from spinml.request import Scheme
+from spinml.sweep.labels import members_of, segments_of
 from spinml.sweep.results import SkippedTrial, SweepFolder, write_tables
-from spinml.sweep.spec import Condition, SweepSpec, members_of, segments_of
+from spinml.sweep.spec import Condition, SweepSpec
 from spinml.sweep.summary import SweepCost, SweepResult, summarise_sweep
 from spinml.synthesis.identity import checkpoint_identity
 from spinml.tradeoffs.home import identity_of, photos_of
-from spinml.tradeoffs.host import HostSetup, Standing, SweepHost, Trial, TrialState, make_trial
+from spinml.tradeoffs.host import SweepHost
+from spinml.tradeoffs.standing import Standing, TrialState
+from spinml.tradeoffs.trials import HostSetup, Trial, make_trial
 
 ROW_VERSION = 1
 """Raised when a trial's figures are measured otherwise."""
@@ -160,15 +154,14 @@ def _try(
     setup: HostSetup, trials: Trials, concurrent: int, tell: Tell
 ) -> tuple[Sequence[Standing], float, int]:
     """Run the trials on Tune; where they stand at the end, and what they cost."""
-    host = start_host(SweepHost, setup, concurrent=concurrent)
     scratch = Path(tempfile.mkdtemp(prefix="spinml-tune-"))
     try:
-        with polled(host, tell):
-            run_trials(host, trials, concurrent=concurrent, folder=scratch)
-        standings: Sequence[Standing] = ray.get(host.standings.remote())
-        busy_s, executed = ray.get(host.cost.remote())
-        ray.get(host.close.remote())
+        with Host(SweepHost, setup, concurrent=concurrent) as host:
+            with polled(host, tell):
+                run_trials(host, trials, scratch)
+            standings: Sequence[Standing] = host.ask("standings")
+            busy_s, executed = host.ask("cost")
+            host.ask("close")
     finally:
-        ray.kill(host)
         shutil.rmtree(scratch, ignore_errors=True)
     return standings, busy_s, executed

@@ -17,9 +17,9 @@ import ray
 
 from spinml.distributed.cluster import connect
 from spinml.errors import InfeasibleResourcesError, InvalidRequestError
-from spinml.tradeoffs.host import Standing, TrialState
 from spinml.tradeoffs.run import run_sweep
-from tests.sweep.conftest import make_config, make_home, make_spec
+from spinml.tradeoffs.standing import Standing, TrialState
+from tests.sweep.conftest import make_config, make_spec
 from tests.sweep.fakes import BROKEN_SEED, JOURNAL, OPERATIONS, executed
 
 pytestmark = pytest.mark.ray
@@ -119,9 +119,7 @@ def test_an_unreachable_store_breaks_trials_and_loses_nothing(
     assert executed(journal)["train"] == 2
 
 
-def test_optuna_searches_and_goes_on(
-    tmp_path: Path, photos: dict[str, str], journal: Path
-) -> None:
+def test_optuna_searches_and_goes_on(tmp_path: Path, photos: dict[str, str], journal: Path) -> None:
     def search(trials: int) -> dict[str, object]:
         return {"search": {"kind": "optuna", "trials": trials}, "early_stopping": None}
 
@@ -139,7 +137,7 @@ def test_optuna_searches_and_goes_on(
 @pytest.mark.usefixtures("journal")
 def test_refuses_at_once_what_can_never_run(tmp_path: Path, photos: dict[str, str]) -> None:
     began = time.monotonic()
-    with pytest.raises(InfeasibleResourcesError, match=r"finetune.*8 GPU"):
+    with pytest.raises(InfeasibleResourcesError, match=r"8 GPU.*at most 2 CPU, 0 GPU"):
         run_sweep(make_spec(photos), make_config(tmp_path, gpus=8), tmp_path / "out")
     with pytest.raises(InvalidRequestError, match="empty"):
         run_sweep(make_spec(photos, space={}), make_config(tmp_path), tmp_path / "out")
@@ -153,7 +151,7 @@ from pathlib import Path
 import ray
 from spinml.distributed.cluster import connect
 from spinml.tradeoffs.run import run_sweep
-from tests.sweep.conftest import make_config, make_home, make_spec
+from tests.sweep.conftest import make_config, make_spec
 from tests.sweep.fakes import OPERATIONS
 
 folder = Path(sys.argv[1])
