@@ -106,8 +106,8 @@ def pareto_plot(
         axes = figure.subplots()
         axes.axhline(100 * wanted, color=SOFT, lw=1, ls="--", zorder=0)
         axes.annotate(
-            f"wanted {wanted:.0%}", (1, 100 * wanted), xycoords=("axes fraction", "data"),
-            ha="right", va="bottom", color=SOFT, fontsize=8,
+            f"wanted {wanted:.0%}", (0.01, 100 * wanted), xycoords=("axes fraction", "data"),
+            ha="left", va="bottom", color=SOFT, fontsize=8,
         )  # fmt: skip
         line = sorted(front, key=told)
         heights = [100 * one.utility.mean for one in line]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,9 +18,11 @@ import ray
 
 from spinml.distributed.cluster import connect
 from spinml.errors import InfeasibleResourcesError, InvalidRequestError
+from spinml.sweep.spec import PhotosOfHome
+from spinml.tradeoffs.benchmark import measure_sharing
 from spinml.tradeoffs.run import run_sweep
 from spinml.tradeoffs.standing import Standing, TrialState
-from tests.sweep.conftest import make_config, make_spec
+from tests.sweep.conftest import REQUEST, make_config, make_spec
 from tests.sweep.fakes import BROKEN_SEED, JOURNAL, OPERATIONS, executed
 
 pytestmark = pytest.mark.ray
@@ -44,6 +47,7 @@ def journal(journals: Path) -> Path:
     return journals
 
 
+@pytest.mark.timeout(600)
 def test_nine_preferences_tune_four_models_and_a_tenth_adds_only_its_own(
     tmp_path: Path, photos: dict[str, str], journal: Path
 ) -> None:
@@ -98,6 +102,8 @@ def test_broken_trials_do_not_end_the_sweep(
     assert all("frame" in message for message in lacking)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_an_unreachable_store_breaks_trials_and_loses_nothing(
     tmp_path: Path, photos: dict[str, str], journal: Path
 ) -> None:
@@ -119,6 +125,8 @@ def test_an_unreachable_store_breaks_trials_and_loses_nothing(
     assert executed(journal)["train"] == 2
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_optuna_searches_and_goes_on(tmp_path: Path, photos: dict[str, str], journal: Path) -> None:
     def search(trials: int) -> dict[str, object]:
         return {"search": {"kind": "optuna", "trials": trials}, "early_stopping": None}
@@ -145,13 +153,43 @@ def test_refuses_at_once_what_can_never_run(tmp_path: Path, photos: dict[str, st
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_sweep_is_compared_with_runs_that_share_nothing(
+    tmp_path: Path, photos: dict[str, str], journals: Path
+) -> None:
+    ray.shutdown()
+
+    @contextmanager
+    def cluster() -> Iterator[None]:
+        connect(num_cpus=2, num_gpus=0, object_store_bytes=200_000_000)
+        yield
+        ray.shutdown()
+
+    for path in journals.iterdir():
+        path.unlink()
+    found = measure_sharing(
+        make_config(tmp_path),
+        REQUEST,
+        cluster,
+        preferences=[{"target": "L2"}, {"target": "L2", "background": "L2"}],
+        photos=PhotosOfHome.model_validate(photos),
+        operations=OPERATIONS,
+    )
+    assert executed(journals)["finetune"] == 2 + 3, "shared, and each alone"
+    assert (found.added_stages, found.made_again) == (6, 0)
+    assert 0 < found.overhead < 1
+    assert 0 < found.stage_share < 1
+    assert min(found.sweep_s, found.alone_s) > 0
+
+
 DRIVER = """
 import sys
 from pathlib import Path
 import ray
 from spinml.distributed.cluster import connect
 from spinml.tradeoffs.run import run_sweep
-from tests.sweep.conftest import make_config, make_spec
+from tests.sweep.conftest import make_config, make_home, make_spec
 from tests.sweep.fakes import OPERATIONS
 
 folder = Path(sys.argv[1])
@@ -162,6 +200,8 @@ ray.shutdown()
 """
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_killed_sweep_goes_on(tmp_path: Path) -> None:
     ray.shutdown()
     journal = tmp_path / "journal"
