@@ -32,6 +32,7 @@ from spinml.pipeline.stages import StageKind
 _TRIAL_RESOURCES = {"CPU": 0, "node:__internal_head__": 1e-4}
 """A trial waits, so it holds no CPU; Tune wants some resource, and the head's mark is free."""
 _QUIET = {
+    "RAY_AIR_NEW_OUTPUT": "0",  # the newer one prints its table to stdout, however quiet
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }

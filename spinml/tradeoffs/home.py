@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from spinml.device.bundled import bundled_embedder
+from spinml.config import ServerConfig
 from spinml.device.measures import read_embeddings
 from spinml.device.photos import load_photos
 from spinml.device.predictor import Predictor
@@ -18,7 +18,7 @@ from spinml.home.photos import shipped_pet
 from spinml.privacy.leakage import measure_leakage
 from spinml.privacy.private import DeviceOnly
 from spinml.privacy.sanitizer import Sanitized, private_segments, sanitize
-from spinml.privacy.similarity import Embeddings, OnnxEmbedder, similarity
+from spinml.privacy.similarity import Embeddings, similarity
 from spinml.request import Task, TrainingRequest
 from spinml.sweep.results import SegmentLeakage
 from spinml.sweep.spec import PhotosOfHome
@@ -80,13 +80,17 @@ class PlayedHome(DeviceOnly):
 
     Args:
         request: says which object to look for.
+        config: says what SIM embeds with.
 
     Raises:
         SpinMLError: see :func:`spinml.device.photos.load_photos`.
     """
 
-    def __init__(self, request: TrainingRequest, photos: PhotosOfHome) -> None:
+    def __init__(
+        self, request: TrainingRequest, photos: PhotosOfHome, config: ServerConfig
+    ) -> None:
         files = reference_files(photos)
+        self._config = config
         self._labelled = photos.labelled
         self._photos = load_photos(
             request,
@@ -103,8 +107,10 @@ class PlayedHome(DeviceOnly):
 
     @cached_property
     def _own(self) -> dict[str, Embeddings]:
-        """Embeddings of the private segments: the same for every trial."""
-        embed = OnnxEmbedder(bundled_embedder())
+        """Embeddings of the private segments by the run's own embedder, for every trial alike."""
+        from spinml.training.embedders import load_embedder  # torch: not for the driver
+
+        embed = load_embedder(self._config).images
         return {name: embed(images) for name, images in private_segments(self._photos).items()}
 
     def leakage(self, sanitized: Sanitized, embeddings: Path) -> dict[str, SegmentLeakage]:

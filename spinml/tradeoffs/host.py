@@ -122,7 +122,7 @@ class SweepHost:
             return None
         except Exception as error:  # a bug in one trial must not end the others
             logger.warning("trial %s is broken", trial.id, exc_info=True)
-            self._fail(trial, StageError(f"the trial failed: {type(error).__name__}"))
+            self._fail(trial, _bug(error))
             return None
         with self._lock:
             self._rows[trial.id] = row
@@ -194,7 +194,7 @@ class SweepHost:
     def _played(self, request: TrainingRequest) -> PlayedHome:
         with self._lock:
             if self._home is None:
-                self._home = PlayedHome(request, self.setup.photos)
+                self._home = PlayedHome(request, self.setup.photos, self.setup.config)
             return self._home
 
     def _fetch(self, plan: Plan, role: str, into: str) -> Path:
@@ -248,3 +248,11 @@ def _memory_mib() -> float:
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) / 1024
     return 0.0
+
+
+def _bug(error: Exception) -> StageError:
+    """What a trial's unexpected error is told as: its text may be private."""
+    return StageError(
+        f"the trial failed: {type(error).__name__}",
+        remedy="the log of the actor SweepHost has the traceback",
+    )

@@ -65,7 +65,13 @@ def run_sweep(
     check_feasible(kinds, config, operations)
     photos = photos_of(spec.photos)
     context = _context(config, identity_of(photos))
-    trials = [make_trial(one, seed, context) for seed in spec.space.seeds for one in conditions]
+    seeds = spec.space.seeds
+    trials = [
+        make_trial(one, seed, context)
+        for seed in seeds
+        for one in conditions
+        if one.request is not None or seed == seeds[0]  # no seed mends what is not valid
+    ]
     setup = HostSetup(spec, config, operations, photos, out.resolve(), context, tuple(trials))
     # An address that can be no store is an error now; one that does not answer breaks trials.
     ArtifactStore.from_url(config.store.artifacts, config.store.s3_endpoint)

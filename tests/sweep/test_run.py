@@ -95,11 +95,11 @@ def test_broken_trials_do_not_end_the_sweep(
     config, out = make_config(tmp_path), tmp_path / "out"
     result = run_sweep(make_spec(photos, space=space), config, out, operations=OPERATIONS)
     assert [(row.label, row.seed) for row in result.rows] == [("(L0, L0)", 0)]
-    errors = {(trial.seed, trial.error["code"]) for trial in result.failed}
-    assert (BROKEN_SEED, "generation_failed") in errors
-    lacking = [t.error["message"] for t in result.failed if t.error["code"] == "invalid_request"]
-    assert lacking
-    assert all("frame" in message for message in lacking)
+    lacking, broken = result.failed
+    assert (lacking.seed, lacking.error["code"]) == (0, "invalid_request")
+    assert "frame" in lacking.error["message"]
+    assert (broken.seed, broken.error["code"]) == (BROKEN_SEED, "generation_failed")
+    assert broken.error["remedy"] == "draw better"
 
 
 @pytest.mark.slow
