@@ -19,8 +19,9 @@ from rich.table import Table
 from spinml.config import load_config
 from spinml.distributed.cluster import connect
 from spinml.distributed.events import StageEvent, StageState
-from spinml.evaluation import FIGURES, Estimate, Row, Summary, evaluate_home, summarise
+from spinml.evaluation import FIGURES, Row, Summary, evaluate_home, summarise
 from spinml.request import PrivacyPreference
+from spinml.sweep.estimates import Estimate
 
 People = Console(stderr=True)
 

@@ -36,8 +36,10 @@ def need_extra(module: str, extra: str) -> None:
 
 if importlib.util.find_spec("ray") is not None:
     from spinml.service.cli import admin, serve
+    from spinml.tradeoffs.command import sweep
 
     app.command("serve")(serve)
+    app.command("sweep")(sweep)
     app.add_typer(admin, name="admin")
 else:
 

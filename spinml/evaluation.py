@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from scipy import stats
 
 from spinml.config import ServerConfig
 from spinml.demo import home_distractors, home_references, home_request
@@ -26,6 +22,7 @@ from spinml.privacy.leakage import measure_leakage
 from spinml.privacy.sanitizer import Sanitized, sanitize
 from spinml.request import BACKGROUND, TARGET
 from spinml.service.submit import store_segment
+from spinml.sweep.estimates import Estimate, estimate
 from spinml.synthesis.identity import checkpoint_identity
 
 TENANT = "evaluation"
@@ -71,17 +68,6 @@ class Row:
 FIGURES = tuple(
     name for name in Row.__dataclass_fields__ if name not in ("target", "background", "seed")
 )
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure over seeds."""
-
-    mean: float
-    spread: float | None
-    """Sample standard deviation; None for one seed, which says nothing about it."""
-    interval_95: tuple[float, float] | None
-    """Student's t interval of the mean; None for one seed. It may reach beyond [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -216,16 +202,3 @@ def summarise(rows: Sequence[Row]) -> list[Summary]:
         )
         for (target, background), group in by_preference.items()
     ]
-
-
-def estimate(values: Sequence[float | None]) -> Estimate | None:
-    """Mean, spread and interval of a figure, one value a seed; None when a value is."""
-    known = [value for value in values if value is not None]
-    if not known or len(known) < len(values):
-        return None
-    mean, count = statistics.fmean(known), len(known)
-    if count == 1:
-        return Estimate(mean, None, None)
-    spread = statistics.stdev(known)
-    half = float(stats.t.ppf(0.975, count - 1)) * spread / math.sqrt(count)
-    return Estimate(mean, spread, (mean - half, mean + half))

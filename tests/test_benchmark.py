@@ -84,3 +84,19 @@ def test_the_command_prints_json_and_knows_its_names(benchmark: ModuleType, tmp_
     wrong = CliRunner().invoke(app, ["--config", str(file), "--only", "speed"])
     assert wrong.exit_code == 2
     assert "speed" in wrong.output
+
+
+def test_verdicts_of_a_sweep_follow_its_figures(benchmark: ModuleType) -> None:
+    figures = benchmark.SharingFigures(
+        sweep_s=80.0,
+        alone_s=200.0,
+        stage_share=0.5,
+        overhead=0.1,
+        added_stages=5,
+        made_again=1,
+        mib_a_trial=0.2,
+    )
+    rows = {row.name: row for row in benchmark.sharing_rows(figures)}
+    assert rows["The sweep's share, by the clock"].value == pytest.approx(40)
+    met = [row.met for row in rows.values() if row.wanted]
+    assert met == [True, False, True, False, True]

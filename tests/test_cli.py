@@ -19,7 +19,7 @@ def test_version() -> None:
     assert RUNNER.invoke(app, ["version"]).output.strip() == __version__
 
 
-@pytest.mark.parametrize("part", ["device", "demo", "serve", "admin"])
+@pytest.mark.parametrize("part", ["device", "demo", "serve", "sweep", "admin"])
 def test_every_part_has_help(part: str) -> None:
     result = RUNNER.invoke(app, [part, "--help"])
     assert result.exit_code == 0

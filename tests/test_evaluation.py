@@ -8,8 +8,9 @@ import pytest
 
 from spinml.demo import home_request
 from spinml.errors import InvalidRequestError
-from spinml.evaluation import FIGURES, Estimate, Row, estimate, summarise
+from spinml.evaluation import FIGURES, Row, summarise
 from spinml.request import Scheme
+from spinml.sweep.estimates import Estimate, estimate
 
 ROW = Row(
     target="L0",

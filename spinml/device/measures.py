@@ -71,7 +71,7 @@ def measure_segments(
         NoTargetFoundError: no photo shows a target object and a background.
     """
     request = sanitized.bundle.request
-    run = _read(embeddings, request.segments)
+    run = read_embeddings(embeddings, request.segments)
     embed = OnnxEmbedder(embedder or bundled_embedder())
     private = {name: images for name, images in private_segments(request, photos).items() if images}
     if not private:
@@ -116,7 +116,15 @@ def _prompt_similarity(
     return PromptSimilarity(similarity(own, prompts), similarity(own, empty))
 
 
-def _read(path: Path, segments: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+def read_embeddings(path: Path, segments: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of a run's NPZ: embeddings of the synthetic segments by name, and ``index``.
+
+    Args:
+        segments: those that it must hold.
+
+    Raises:
+        ModelFileError: the file holds no such embeddings.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             run = dict(file)

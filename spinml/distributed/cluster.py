@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +75,13 @@ def connect(
         _temp_dir=str(temp_dir) if temp_dir else None,
         **common,
     )
+
+
+@contextmanager
+def connected(address: str | None = None) -> Iterator[None]:
+    """Be connected meanwhile, as :func:`connect` does it."""
+    connect(address)
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 INK, ACCENT, SOFT, GRID = "#24292f", "#2f6f6a", "#d98e4a", "#e6e2da"
 
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 9,
     "axes.edgecolor": GRID,
@@ -35,7 +35,7 @@ def training_curves(history: Sequence[dict[str, Any]]) -> str:
             ``train_accuracy`` and ``validation_accuracy`` (shares).
     """
     epochs = [row["epoch"] for row in history]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 2.6), layout="constrained")
         for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
             for part, colour in (("train", SOFT), ("validation", ACCENT)):
@@ -59,7 +59,7 @@ def confusion_matrix(matrix: npt.ArrayLike, classes: Sequence[str]) -> str:
     counts = np.asarray(matrix)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 1.6 + 0.62 * len(classes)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(side, side), layout="constrained")
         axes = figure.subplots()
         axes.imshow(shares, cmap=_shades(), vmin=0, vmax=1)
@@ -76,7 +76,7 @@ def confusion_matrix(matrix: npt.ArrayLike, classes: Sequence[str]) -> str:
 
 def stage_times(labels: Sequence[str], seconds: Sequence[float]) -> str:
     """Horizontal bars: where the run's time went."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 0.6 + 0.28 * len(labels)), layout="constrained")
         axes = figure.subplots()
         bars = axes.barh(range(len(labels)), seconds, color=ACCENT, height=0.62)

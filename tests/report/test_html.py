@@ -155,7 +155,7 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
     assert (
         "Target, “dog” — L2: the words and its pixels with noise σ 10 (ε 12,345 at δ 1e-05)" in html
     )
-    assert "Background — L0: the word alone" in html
+    assert "Background, “bedroom” — L0: the word alone" in html
     assert "62.5 %" in html
     assert "90.00 %" in html
     assert "0.710" in html

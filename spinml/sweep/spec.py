@@ -1,0 +1,234 @@
+"""What a sweep tries: a request, and a space of preferences, features, noise, mixtures, seeds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from spinml.errors import ConfigError, InvalidRequestError, SpinMLError
+from spinml.request import (
+    BACKGROUND,
+    TARGET,
+    Scheme,
+    TrainingRequest,
+    describe_problems,
+    parse_request,
+)
+from spinml.sweep.labels import label_of
+from spinml.sweep.space import Space
+
+MAX_CONDITIONS = 10_000
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Search(_Part):
+    """How the space is searched."""
+
+    kind: Literal["grid", "optuna"] = "grid"
+    """grid: everything. optuna: multi-objective TPE, utility up, each segment's MI down."""
+    trials: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _trials_where_needed(self) -> Search:
+        if (self.kind == "optuna") != (self.trials is not None):
+            raise ValueError("trials belongs to kind optuna, and must be given there")
+        return self
+
+
+class EarlyStopping(_Part):
+    """Leave out the further seeds of a hopeless preference: :mod:`spinml.sweep.hopeless`."""
+
+    after_seeds: int = Field(default=2, ge=2)
+
+
+class PhotosOfHome(_Part):
+    """The private photos that play the device; folders, relative to the sweep's file."""
+
+    references: Path
+    labelled: Path
+    """One sub-folder a class."""
+    masks: Path | None = None
+    """In place of the segmenter: ``<photo's stem>.png``."""
+    keypoints: Path | None = None
+    """For the feature ``pose``: ``<photo's stem>.json``."""
+
+
+class SweepSpec(_Part):
+    """A sweep file."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")
+    request: dict[str, Any]
+    """Fields of a TrainingRequest."""
+    space: Space
+    search: Search = Search()
+    early_stopping: EarlyStopping | None = None
+    photos: PhotosOfHome | None = None
+    """None: the photos of the shipped home."""
+    wanted_accuracy: float = Field(gt=0, le=1)
+    """The utility (accuracy, or mAP50) that the recommendation is to reach, a share."""
+    sensitivity: dict[str, float] = Field(default_factory=dict)
+    """How much each segment's leakage counts in the recommendation; 1 where not named."""
+
+    @model_validator(mode="after")
+    def _stops_seeds_of_a_grid(self) -> SweepSpec:
+        if self.early_stopping and self.search.kind != "grid":
+            raise ValueError("early_stopping leaves out seeds of a grid; search.kind is not grid")
+        if any(weight < 0 for weight in self.sensitivity.values()):
+            raise ValueError("sensitivity must not be negative")
+        return self
+
+    def base_request(self) -> TrainingRequest:
+        """The request without the space.
+
+        Raises:
+            InvalidRequestError: see :func:`spinml.request.parse_request`.
+        """
+        return parse_request(self.request)
+
+    def conditions(self) -> list[Condition]:
+        """All that is tried but for the seed, each once, in the space's order.
+
+        Raises:
+            InvalidRequestError: none, more than 10 000, or none that is valid.
+        """
+        axes = self.space.axes()
+        count = math.prod(len(options) for options in axes.values())
+        if not count or (not axes and len(self.space.seeds) == 1):
+            raise InvalidRequestError(
+                "the sweep's space is empty",
+                remedy="name at least one preference, feature, noise or mixture in it",
+            )
+        if count > MAX_CONDITIONS:
+            raise InvalidRequestError(
+                f"the space has {count} conditions, at most {MAX_CONDITIONS} are wanted"
+            )
+        by_label: dict[str, Condition] = {}
+        for _, condition in self.points():
+            by_label.setdefault(condition.label, condition)
+        found = list(by_label.values())
+        valid = [condition for condition in found if condition.error is None]
+        if not valid:
+            raise InvalidRequestError(
+                f"none of {len(found)} condition(s) of the sweep is valid; the first is "
+                f"{found[0].label}: {found[0].error.message if found[0].error else ''}",
+                remedy="mend the request or the space",
+            )
+        return found
+
+    def condition(self, point: Mapping[str, int]) -> Condition:
+        """The condition at ``point``, which names the option of each axis by its index."""
+        axes = self.space.axes()
+        chosen = [axes[axis][index] for axis, index in point.items()]
+        data = _laid_over(self.request, chosen)
+        try:
+            request = parse_request(data)
+        except SpinMLError as error:
+            return Condition(f"not valid: {_described(chosen)}", None, error)
+        return Condition(label_of(request), request, None)
+
+    def points(self) -> Iterator[tuple[dict[str, int], Condition]]:
+        """Every point of the axes with its condition; several points may share one."""
+        axes = self.space.axes()
+        for place in itertools.product(*(range(len(options)) for options in axes.values())):
+            point = dict(zip(axes, place, strict=True))
+            yield point, self.condition(point)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a trial tries, but for its seed."""
+
+    label: str
+    """"(L2 σ=10, L0)", in the order of the request's segments; unique in a sweep."""
+    request: TrainingRequest | None
+    error: SpinMLError | None
+    """Why there is no request."""
+
+    def at(self, seed: int) -> TrainingRequest:
+        """The request with ``seed``.
+
+        Raises:
+            SpinMLError: the condition is not valid.
+        """
+        if self.request is None:
+            raise self.error or InvalidRequestError("the condition has no request")
+        return self.request.model_copy(update={"seed": seed})
+
+
+def load_sweep(path: Path) -> SweepSpec:
+    """Read a YAML sweep file. ``request`` may be the path of a request file.
+
+    Raises:
+        ConfigError: unreadable, or not valid; all problems at once.
+    """
+    data = _read_yaml(path)
+    if isinstance(data, dict):
+        if isinstance(data.get("request"), str):
+            data["request"] = _read_yaml(path.parent / data["request"])
+        for role, folder in (data.get("photos") or {}).items():
+            if folder is not None:
+                data["photos"][role] = str(path.parent / str(folder))
+    try:
+        return SweepSpec.model_validate(data)
+    except ValidationError as error:
+        problems = describe_problems(error)
+        raise ConfigError(
+            "the sweep is not valid: " + "; ".join(problems),
+            remedy="mend the fields named; examples/sweep.yaml shows one",
+            details={"problems": problems},
+        ) from None
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"the sweep or its request cannot be read: {type(error).__name__}",
+            remedy="give a YAML file such as examples/sweep.yaml",
+        ) from None
+
+
+def _laid_over(base: Mapping[str, Any], chosen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``base`` with all chosen fields; what a scheme does not send has no feature and no noise."""
+    data = dict(base)
+    for fields in chosen:
+        for field, value in fields.items():
+            below = data.get(field)
+            both = isinstance(below, Mapping) and isinstance(value, Mapping)
+            data[field] = {**below, **value} if both else value  # type: ignore[dict-item]
+    members = [data.get("privacy") or {}, *(data.get("mixture") or ())]
+    for field, scheme in (("features", Scheme.L1), ("noise", Scheme.L2)):
+        if isinstance(data.get(field), Mapping):
+            data[field] = {
+                name: value
+                for name, value in data[field].items()
+                if value is not None and _applies(name, scheme, members)
+            }
+    return data
+
+
+def _applies(name: str, scheme: Scheme, members: Sequence[Mapping[str, str]]) -> bool:
+    """Whether a setting for ``name`` matters; one for a segment that is not there is kept, so that
+    it is refused."""
+    known = {TARGET, BACKGROUND}.union(*members)
+    return name not in known or any(member.get(name, "L0") == scheme for member in members)
+
+
+def _described(chosen: Sequence[Mapping[str, Any]]) -> str:
+    parts = []
+    for fields in chosen:
+        for field, value in fields.items():
+            parts.append(f"{field}={value}")
+    return ", ".join(parts)

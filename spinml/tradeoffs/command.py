@@ -1,0 +1,148 @@
+"""``spinml sweep`` and ``jobs/sweep.py``: one command, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from spinml.config import ServerConfig, load_config
+from spinml.errors import ConfigError, StageError
+from spinml.sweep.spec import SweepSpec, load_sweep
+from spinml.tradeoffs.standing import Standing, TrialState
+
+if TYPE_CHECKING:
+    from spinml.sweep.summary import SweepResult
+
+_SHOWN = 24
+_COLOUR = {
+    TrialState.WAITING: "dim",
+    TrialState.RUNNING: "cyan",
+    TrialState.DONE: "green",
+    TrialState.FAILED: "bold red",
+    TrialState.SKIPPED: "yellow",
+}
+
+
+def sweep(
+    files: Annotated[
+        list[Path], typer.Argument(help="Sweep files, one a task; examples/sweep.yaml is one.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="Folder for results and report; named again, it goes on there.")
+    ] = Path("out/sweep"),
+    config: Annotated[
+        Path | None, typer.Option(help="Server configuration, e.g. cluster/laptop.yaml.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster; without it one starts on this machine.")
+    ] = None,
+    concurrent: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at once; default: as many as have room, and one more."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Try preferences × features × seeds × mixtures, and say which discloses least for enough.
+
+    Trials that share a stage make it once. Finished trials and stages are never made again: call
+    it again after a crash, or with one preference more. Broken trials do not end the sweep.
+    """
+    # Here, so that other commands do not wait for them.
+    from spinml.distributed.cluster import connected
+    from spinml.report.sweep import render_sweep_report
+    from spinml.sweep.results import write_whole
+
+    console = Console(stderr=True)
+    specs = [load_sweep(path) for path in files]
+    twice = [name for name, count in Counter(spec.name for spec in specs).items() if count > 1]
+    if twice:
+        raise ConfigError(f"two sweeps are called {', '.join(twice)}", remedy="name them apart")
+    settings = load_config(config)
+    with connected(address):
+        results = [_run(spec, settings, out / spec.name, concurrent, console) for spec in specs]
+    report = out / "report.html"
+    write_whole(report, render_sweep_report(results))
+    if as_json:
+        typer.echo(json.dumps([result.as_dict() for result in results], indent=2))
+    for result in results:
+        _print(result, console)
+    console.print(f"report  {report}", highlight=False, soft_wrap=True)
+    if not any(result.rows for result in results):
+        raise StageError(
+            "no trial of the sweep was finished", remedy="the report names what failed in each"
+        )
+
+
+def _run(
+    spec: SweepSpec,
+    config: ServerConfig,
+    out: Path,
+    concurrent: int | None,
+    console: Console,
+) -> SweepResult:
+    from spinml.tradeoffs.run import run_sweep
+
+    if not console.is_terminal:
+        return run_sweep(spec, config, out, tell=_teller(console), concurrent=concurrent)
+    with Live(console=console, refresh_per_second=2, transient=True) as live:
+
+        def show(standings: Sequence[Standing]) -> None:
+            live.update(standings_table(spec.name, standings))
+
+        return run_sweep(spec, config, out, tell=show, concurrent=concurrent)
+
+
+def _teller(console: Console) -> Callable[[Sequence[Standing]], None]:
+    """Without a terminal: a line whenever a trial ends."""
+    told: set[tuple[str, int]] = set()
+
+    def tell(standings: Sequence[Standing]) -> None:
+        for one in standings:
+            if one.state in (TrialState.WAITING, TrialState.RUNNING):
+                continue
+            if (one.label, one.seed) not in told:
+                told.add((one.label, one.seed))
+                figure = f" {one.utility:.1%}" if one.utility is not None else f" {one.detail}"
+                console.print(
+                    f"{one.label} seed {one.seed}: {one.state}{figure}",
+                    highlight=False,
+                    soft_wrap=True,
+                    markup=False,
+                )
+
+    return tell
+
+
+def standings_table(name: str, standings: Sequence[Standing]) -> Table:
+    """The live table: what runs first, then what ended last; at most 24 rows."""
+    counts = Counter(one.state for one in standings)
+    total = ", ".join(f"{counts[state]} {state}" for state in TrialState if counts[state])
+    table = Table("preference", "seed", "state", "utility", "at work", title=f"{name}: {total}")
+    order = [TrialState.RUNNING, TrialState.FAILED, TrialState.DONE, TrialState.SKIPPED]
+    shown = sorted(
+        standings, key=lambda one: order.index(one.state) if one.state in order else len(order)
+    )
+    for one in shown[:_SHOWN]:
+        utility = f"{one.utility:.1%}" if one.utility is not None else ""
+        state = f"[{_COLOUR[one.state]}]{one.state}[/]"
+        table.add_row(one.label, str(one.seed), state, utility, one.detail[:60])
+    return table
+
+
+def _print(result: SweepResult, console: Console) -> None:
+    name = result.spec.name
+    if result.recommendation is not None:
+        console.print(f"[bold]{name}[/]: {result.recommendation.sentence}", highlight=False)
+    for trial in result.failed:
+        console.print(
+            f"[red]broken[/]  {trial.label} seed {trial.seed}: {trial.error['message']}",
+            highlight=False,
+        )

@@ -1,0 +1,258 @@
+"""The host of a sweep's trials: one actor with the home, the executor and what is finished."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from spinml.distributed.events import StageEvent, StageState
+from spinml.distributed.executor import Executor
+from spinml.errors import SpinMLError, StageError
+from spinml.evaluation import TENANT, stored_plan
+from spinml.pipeline.artifacts import ArtifactStore
+from spinml.pipeline.plan import Plan
+from spinml.pipeline.stages import StageKind
+from spinml.request import TrainingRequest
+from spinml.sweep.hopeless import hopeless
+from spinml.sweep.labels import members_of
+from spinml.sweep.results import (
+    FailedTrial,
+    StageCost,
+    SweepFolder,
+    TrialRow,
+    sample_file,
+)
+from spinml.tradeoffs.home import PlayedHome, scratch
+from spinml.tradeoffs.standing import Standing, TrialState
+from spinml.tradeoffs.trials import HostSetup, Trial, make_trial
+from spinml.tradeoffs.work import Work
+
+logger = logging.getLogger(__name__)
+
+
+class SweepHost:
+    """Runs trials; a Ray actor whose ``evaluate`` many trials call at once."""
+
+    def __init__(self, setup: HostSetup) -> None:
+        self.setup = setup
+        self.results = SweepFolder(setup.folder)
+        store = setup.config.store
+        self.executor = Executor(
+            setup.config,
+            ArtifactStore.from_url(store.artifacts, store.s3_endpoint),
+            setup.operations,
+        )
+        self._lock = threading.Lock()
+        self._home: PlayedHome | None = None
+        self._work = Work()
+        self._executed = 0
+        self._rows = {
+            trial.id: row for trial in setup.trials if (row := self.results.finished(trial.id))
+        }
+        known = setup.trials if setup.spec.search.kind == "grid" else self._finished()
+        self._standings = {trial.id: self._standing_of(trial) for trial in known}
+        self._replays = Counter(row.label for row in self._rows.values())
+        self._taken: set[str] = set(self._rows)
+
+    # What the driver and Tune ask ----------------------------------------------------------------
+
+    def evaluate(self, point: Mapping[str, int]) -> dict[str, float] | None:
+        """Do the trial at ``point``: a place in ``setup.trials``, or a search's indices by axis.
+
+        Returns:
+            The figures that a search looks at; nothing in it when the trial was left out; None
+            when it is broken. Its result or error lies in the folder by then.
+        """
+        trial = self._trial_at(point)
+        row = self._rows.get(trial.id)
+        if row is None:
+            if (reason := self._hopeless(trial)) is not None:
+                self._stand(trial, TrialState.SKIPPED, reason)
+                return {}
+            row = self._attempt(trial)
+        if row is None:
+            return None
+        leaks = {f"mi.{name}": leakage.mi for name, leakage in row.leakage.items()}
+        return {"utility": row.utility} | leaks
+
+    def standings(self) -> list[Standing]:
+        """Every trial that was begun, and of a grid those that wait."""
+        return list(self._standings.values())
+
+    def cost(self) -> tuple[float, int]:
+        """Seconds with something at work, and how many stages were executed."""
+        return self._work.busy_s, self._executed
+
+    def close(self) -> None:
+        """End the executor's workers."""
+        self.executor.close()
+
+    # One trial -----------------------------------------------------------------------------------
+
+    def _trial_at(self, point: Mapping[str, int]) -> Trial:
+        """A search that comes to a condition again gets its next seed, or what is known of it."""
+        if self.setup.spec.search.kind == "grid":
+            return self.setup.trials[point["trial"]]
+        condition = self.setup.spec.condition(point)
+        seeds = self.setup.spec.space.seeds
+        own = [make_trial(condition, seed, self.setup.context) for seed in seeds]
+        with self._lock:
+            if self._replays[condition.label] > 0:
+                self._replays[condition.label] -= 1
+                return next(trial for trial in own if trial.id in self._rows)
+            free = [trial for trial in own if trial.id not in self._taken]
+            chosen = free[0] if free else own[0]
+            self._taken.add(chosen.id)
+        return chosen
+
+    def _attempt(self, trial: Trial) -> TrialRow | None:
+        """Do a trial; whatever it raises is its own affair and kept beside the results."""
+        self._stand(trial, TrialState.RUNNING)
+        try:
+            row = self._do(trial)
+        except SpinMLError as error:
+            self._fail(trial, error)
+            return None
+        except Exception as error:  # a bug in one trial must not end the others
+            logger.warning("trial %s is broken", trial.id, exc_info=True)
+            self._fail(trial, _bug(error))
+            return None
+        with self._lock:
+            self._rows[trial.id] = row
+        self._stand(trial, TrialState.DONE, utility=row.utility)
+        return row
+
+    def _fail(self, trial: Trial, error: SpinMLError) -> None:
+        label = trial.condition.label
+        self.results.fail(
+            FailedTrial(id=trial.id, label=label, seed=trial.seed, error=error.as_dict())
+        )
+        self._stand(trial, TrialState.FAILED, error.message)
+
+    def _do(self, trial: Trial) -> TrialRow:
+        began = time.monotonic()
+        request = trial.condition.at(trial.seed)
+        executed: list[str] = []
+        with self._work.during(trial.id, "home"):
+            home = self._played(request)
+            sanitized = home.sanitize(request)
+            plan = stored_plan(self.executor.store, self.setup.config, sanitized)
+        self._run(trial, plan, executed)
+        self._stand(trial, TrialState.RUNNING, "measuring at home")
+        with self._work.during(trial.id, "home"), scratch() as name:
+            model, measured = (self._fetch(plan, role, name) for role in ("export", "measure"))
+            utility = home.utility(request.task, model / "model.onnx")
+            leakage = home.leakage(sanitized, measured / "embeddings.npz")
+            samples = self._samples(trial, measured)
+        manifest = self.executor.store.read_manifest(plan.result("measure").key(TENANT))
+        row = TrialRow(
+            id=trial.id,
+            label=trial.condition.label,
+            task=request.task.value,
+            seed=trial.seed,
+            members=tuple(members_of(request)),
+            utility_name=utility.name,
+            utility=utility.value,
+            utility_interval=utility.interval_95,
+            photos=utility.photos,
+            synthetic_utility=manifest.figures["validation_accuracy"],
+            leakage=leakage,
+            seconds=round(time.monotonic() - began, 3),
+            stages=tuple(self._costs(plan)),
+            executed=tuple(executed),
+            samples=tuple((label, sample_file(trial.id, label)) for label in samples),
+            memory_mib=_memory_mib(),
+        )
+        self.results.finish(row, {sample_file(trial.id, n): png for n, png in samples.items()})
+        return row
+
+    def _run(self, trial: Trial, plan: Plan, executed: list[str]) -> None:
+        def on_event(event: StageEvent) -> None:
+            what = (trial.id, event.digest)
+            if event.state is StageState.RUNNING:
+                self._work.begin(what)
+                done = f" {event.done}/{event.total} {event.unit}" if event.total else ""
+                self._stand(trial, TrialState.RUNNING, f"{event.label}{done}")
+            else:
+                self._work.end(what)
+            if event.state is StageState.DONE:
+                executed.append(event.digest)
+                with self._lock:
+                    self._executed += 1
+
+        self.executor.run(plan, TENANT, trial.id, on_event)
+
+    # Parts ---------------------------------------------------------------------------------------
+
+    def _played(self, request: TrainingRequest) -> PlayedHome:
+        with self._lock:
+            if self._home is None:
+                self._home = PlayedHome(request, self.setup.photos, self.setup.config)
+            return self._home
+
+    def _fetch(self, plan: Plan, role: str, into: str) -> Path:
+        return self.executor.store.fetch(plan.result(role).key(TENANT), Path(into) / role)
+
+    @staticmethod
+    def _samples(trial: Trial, measured: Path) -> dict[str, bytes]:
+        """The first synthetic image of each class, PNG."""
+        samples = json.loads((measured / "figures.json").read_text())["samples"]
+        first = {sample["label"]: sample["file"] for sample in reversed(samples)}
+        labels = [str(label) for label in trial.condition.at(trial.seed).label_classes]
+        return {n: (measured / first[n]).read_bytes() for n in labels if n in first}
+
+    def _costs(self, plan: Plan) -> list[StageCost]:
+        """What each stage took whoever executed it. One that is gone from the store has no cost."""
+        costs = []
+        for stage in plan:
+            key = stage.key(TENANT)
+            if stage.kind is not StageKind.SEGMENT and self.executor.store.exists(key):
+                seconds = float(self.executor.store.read_manifest(key).figures["seconds"])
+                costs.append(StageCost(digest=stage.digest, kind=stage.kind.value, seconds=seconds))
+        return costs
+
+    def _hopeless(self, trial: Trial) -> str | None:
+        stopping = self.setup.spec.early_stopping
+        if stopping is None:
+            return None
+        with self._lock:
+            rows = list(self._rows.values())
+        return hopeless(rows, trial.condition.label, stopping.after_seeds)
+
+    def _finished(self) -> list[Trial]:
+        return [trial for trial in self.setup.trials if trial.id in self._rows]
+
+    def _standing_of(self, trial: Trial) -> Standing:
+        row = self._rows.get(trial.id)
+        state = TrialState.DONE if row else TrialState.WAITING
+        return Standing(trial.condition.label, trial.seed, state, "", row.utility if row else None)
+
+    def _stand(
+        self, trial: Trial, state: TrialState, detail: str = "", utility: float | None = None
+    ) -> None:
+        self._standings[trial.id] = replace(
+            self._standing_of(trial), state=state, detail=detail, utility=utility
+        )
+
+
+def _memory_mib() -> float:
+    """Resident memory of this process; 0 where the system does not say."""
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmRSS"))) / 1024
+    return 0.0
+
+
+def _bug(error: Exception) -> StageError:
+    """What a trial's unexpected error is told as: its text may be private."""
+    return StageError(
+        f"the trial failed: {type(error).__name__}",
+        remedy="the log of the actor SweepHost has the traceback",
+    )

@@ -1,0 +1,60 @@
+"""Stages of real plans that write small true artifacts at once, and note that they ran."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from spinml.distributed.operations import Operations
+from spinml.errors import GenerationError
+from spinml.pipeline.stages import StageContext, StageKind
+from tests.device.models import brightness_classifier
+
+JOURNAL = "SPINML_TEST_JOURNAL"
+BROKEN_SEED = 13
+"""With this seed, GENERATE fails."""
+WIDTH = 128
+"""Of the bundled embedder's vectors."""
+
+OPERATIONS = Operations(
+    functions={kind: "tests.sweep.fakes:run" for kind in StageKind if kind != StageKind.SEGMENT}
+)
+
+
+def run(context: StageContext) -> dict[str, Any]:
+    """Whatever the stage's kind: its files, in small."""
+    kind, rng = context.stage.kind, np.random.default_rng(int(context.stage.digest[:8], 16))
+    Path(os.environ[JOURNAL], f"{kind}.{uuid.uuid4().hex}").touch()
+    if kind is StageKind.GENERATE and context.params["seed"] == BROKEN_SEED:
+        raise GenerationError("4 of 4 objects broken", remedy="draw better")
+    if kind is StageKind.EXPORT:
+        brightness_classifier(context.out / "model.onnx")
+    elif kind is StageKind.MEASURE:
+        vectors = rng.standard_normal((8, WIDTH)).astype(np.float32)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        np.savez(
+            context.out / "embeddings.npz",
+            target=vectors[:4],
+            background=vectors[4:],
+            index=np.arange(4),
+        )
+        labels, colour = context.params["label_classes"], rng.integers(0, 256, 3)
+        for name in labels:
+            cv2.imwrite(str(context.out / f"{name}.png"), np.full((32, 32, 3), colour, np.uint8))
+        samples = [{"file": f"{name}.png", "label": name} for name in labels]
+        (context.out / "figures.json").write_text(json.dumps({"samples": samples}))
+    else:
+        (context.out / "out.txt").write_text(kind.value)
+    return {"validation_accuracy": 0.75}
+
+
+def executed(journal: Path) -> Counter[str]:
+    """How often each kind of stage was executed."""
+    return Counter(path.name.split(".")[0] for path in journal.iterdir())
