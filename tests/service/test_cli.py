@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from spinml.device.key import key_file
 from spinml.errors import AuthenticationError, ConflictError, NotFoundError
-from spinml.service.cli import admin
+from spinml.service.admin import admin
 from spinml.service.database import Database
 from spinml.service.keys import KeyVerifier, revoke_key
 from spinml.service.launch import own_key
@@ -32,13 +32,13 @@ def test_a_keys_life(config_file: str, sqlite_url: str) -> None:
     assert [row["tenant"] for row in json.loads(run("tenant", "list", "--json"))] == ["anna"]
     key = run("key", "create", "anna", "--label", "phone", "--days", "3")
     keys = KeyVerifier(Database(sqlite_url))
-    assert keys.tenant_of(key) == "anna"
+    assert keys.caller(key).tenant == "anna"
     (row,) = json.loads(run("key", "list", "anna", "--json"))
     assert row["label"] == "phone"
     assert key not in run("key", "list")
     run("key", "revoke", row["id"])
     with pytest.raises(AuthenticationError):
-        keys.tenant_of(key)
+        keys.caller(key)
     with pytest.raises(ConflictError):
         run("tenant", "create", "anna")
     with pytest.raises(NotFoundError):
