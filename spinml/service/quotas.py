@@ -90,7 +90,7 @@ def usage(database: Database, tenant: str, at: datetime | None = None) -> Usage:
     with database.read() as session:
         row = _known(session, tenant)
         by_state = select(Run.state, func.count()).where(Run.tenant_id == tenant)
-        states = {state: n for state, n in session.execute(by_state.group_by(Run.state))}
+        states = dict(session.execute(by_state.group_by(Run.state)).all())
         return Usage(
             weight=row.weight,
             running_runs=states.get(RunState.RUNNING, 0),
@@ -192,7 +192,7 @@ def _images_to_come(session: Session, tenant: str) -> dict[str, int]:
             RunStage.state.in_((StageState.WAITING, StageState.RUNNING)),
         )
     )
-    return {digest: images for digest, images in session.execute(query)}
+    return dict(session.execute(query).all())
 
 
 def _stored_bytes(session: Session, tenant: str) -> int:

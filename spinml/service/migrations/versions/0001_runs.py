@@ -86,7 +86,7 @@ def _create_runs() -> None:
         sa.Column("done", sa.Integer, nullable=False),
         sa.Column("total", sa.Integer, nullable=False),
         sa.Column("unit", sa.String(24), nullable=False),
-        sa.Column("seconds", sa.Float, nullable=False),
+        sa.Column("seconds", sa.Double, nullable=False),
     )
     op.create_index("run_stages_by_digest", "run_stages", ["digest"])
 

@@ -21,12 +21,12 @@ SCOPES = '["runs:read", "runs:submit", "results:read", "runs:delete"]'
 def _added() -> dict[str, list[sa.Column[Any]]]:
     return {
         "tenants": [
-            sa.Column("weight", sa.Float, nullable=False, server_default="1"),
-            sa.Column("served_s", sa.Float, nullable=False, server_default="0"),
-            sa.Column("claimed_at_s", sa.Float, nullable=False, server_default="0"),
+            sa.Column("weight", sa.Double, nullable=False, server_default="1"),
+            sa.Column("served_s", sa.Double, nullable=False, server_default="0"),
+            sa.Column("claimed_at_s", sa.Double, nullable=False, server_default="0"),
             sa.Column("max_concurrent_runs", sa.Integer),
             sa.Column("max_images", sa.Integer),
-            sa.Column("max_gpu_seconds", sa.Float),
+            sa.Column("max_gpu_seconds", sa.Double),
             sa.Column("max_stored_bytes", sa.BigInteger),
         ],
         "api_keys": [sa.Column("scopes", sa.JSON, nullable=False, server_default=SCOPES)],
@@ -36,7 +36,7 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
             sa.Column("needs_bundle", sa.Boolean, nullable=False, server_default=sa.true()),
         ],
         "run_stages": [
-            sa.Column("gpus", sa.Float, nullable=False, server_default="0"),
+            sa.Column("gpus", sa.Double, nullable=False, server_default="0"),
             sa.Column("images", sa.Integer, nullable=False, server_default="0"),
         ],
         "erasures": [sa.Column("receipt_id", sa.Uuid)],
@@ -56,7 +56,7 @@ def upgrade() -> None:
         sa.Column("digest", sa.String(64), primary_key=True),
         sa.Column("tenant_id", sa.String(64), sa.ForeignKey("tenants.id"), nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
-        sa.Column("gpu_seconds", sa.Float, nullable=False),
+        sa.Column("gpu_seconds", sa.Double, nullable=False),
         sa.Column("images", sa.Integer, nullable=False),
         sa.Column("at", TIME, nullable=False),
     )
