@@ -122,6 +122,7 @@ class Dispatcher:
         """Erase what is not kept: beside the loop, for a slow store must not cost a lease."""
         while not self._stopping.is_set():
             try:
+                finish_erasures(self._database, self._store, self._evict)
                 self._tidy()
                 keep_policy(self._database, self._store, self._evict, self._retention)
             except (DBAPIError, ArtifactError) as error:
@@ -129,9 +130,8 @@ class Dispatcher:
             self._stopping.wait(KEEP_POLICY_EVERY_S)
 
     def _tidy(self) -> None:
-        """Now and then, finish what deletions and submissions that crashed have left."""
+        """Now and then, find what submissions and stages that crashed have left."""
         if self._tidied_at is None or time.monotonic() - self._tidied_at > TIDY_EVERY_S:
-            finish_erasures(self._database, self._store, self._evict)
             take_stock(self._database, self._store)
             erase_orphans(self._database, self._store, self._evict)
             self._tidied_at = time.monotonic()

@@ -143,7 +143,7 @@ def finish_erasures(
     database: Database,
     store: ArtifactStore,
     evict: Evict,
-    older_than: timedelta = timedelta(minutes=10),
+    older_than: timedelta = timedelta(minutes=2),
 ) -> int:
     """Erase what a process noted and did not finish; how many there were.
 

@@ -25,7 +25,7 @@ from spinml.errors import (
 )
 from spinml.pipeline.stages import check_tenant
 from spinml.service.database import Database
-from spinml.service.models import ApiKey, Scope, Tenant, now
+from spinml.service.models import ApiKey, QueueTime, Scope, Tenant, now
 
 _KEY = re.compile(r"spin_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
 # OWASP's smallest setting: the secret has 256 random bits, so that nobody can guess it anyway.
@@ -66,6 +66,8 @@ def create_tenant(database: Database, tenant: str) -> None:
         if session.get(Tenant, tenant) is not None:
             raise ConflictError("there is a tenant of that name", details={"tenant": tenant})
         session.add(Tenant(id=tenant))
+        session.flush()
+        session.add(QueueTime(tenant_id=tenant))
 
 
 def list_tenants(database: Database) -> Sequence[Tenant]:

@@ -11,8 +11,12 @@ _SCHEMA, _QUEUE = 7746846, 7746847
 
 
 def lock_tenant(session: Session, tenant: str) -> None:
-    """Serialise what changes which artifacts a tenant's runs hold."""
-    session.execute(select(Tenant.id).where(Tenant.id == tenant).with_for_update())
+    """Serialise what changes which artifacts a tenant's runs hold.
+
+    Rows that refer to the tenant (charges, artifacts) may be written meanwhile: who holds a run's
+    lock must never wait for who holds its tenant's.
+    """
+    session.execute(select(Tenant.id).where(Tenant.id == tenant).with_for_update(key_share=True))
 
 
 def lock_queue(session: Session) -> None:

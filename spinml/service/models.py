@@ -88,14 +88,25 @@ class Tenant(Base):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
     weight: Mapped[float] = mapped_column(default=1.0)
-    served_s: Mapped[float] = mapped_column(default=0.0)
-    """Seconds of its ended runs by its weight; spinml.service.queue."""
-    claimed_at_s: Mapped[float] = mapped_column(default=0.0)
-    """``served_s`` when a run of it was last begun."""
     max_concurrent_runs: Mapped[int | None] = mapped_column(default=None)
     max_images: Mapped[int | None] = mapped_column(default=None)
     max_gpu_seconds: Mapped[float | None] = mapped_column(default=None)
     max_stored_bytes: Mapped[int | None] = mapped_column(BigInteger, default=None)
+
+
+class QueueTime(Base):
+    """How far a tenant is in the queue (spinml.service.queue).
+
+    Apart from the tenant, so that the queue never waits for who holds that row's lock.
+    """
+
+    __tablename__ = "queue_times"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    served_s: Mapped[float] = mapped_column(default=0.0)
+    """Seconds of its ended runs by its weight."""
+    claimed_at_s: Mapped[float] = mapped_column(default=0.0)
+    """``served_s`` when a run of it was last begun."""
 
 
 class Scope(StrEnum):

@@ -15,7 +15,7 @@ from datetime import datetime
 from sqlalchemy import Select, func, select, update
 from sqlalchemy.orm import Session
 
-from spinml.service.models import Run, RunStage, RunState, Tenant
+from spinml.service.models import QueueTime, Run, RunStage, RunState, Tenant
 from spinml.service.quotas import Allowance, allowance
 
 QUANTUM_S = 60.0
@@ -56,8 +56,8 @@ def next_run(session: Session, at: datetime) -> Run | None:
         run = session.scalar(_first_of(standing.tenant, allowed)) if allowed.any else None
         if run is not None:
             session.execute(
-                update(Tenant)
-                .where(Tenant.id == standing.tenant)
+                update(QueueTime)
+                .where(QueueTime.tenant_id == standing.tenant)
                 .values(claimed_at_s=standing.served_s)
             )
             return run
@@ -67,10 +67,10 @@ def next_run(session: Session, at: datetime) -> Run | None:
 
 def catch_up(session: Session, tenant: str) -> None:
     """Put a tenant that was not in the queue to where the queue is."""
-    frontier = session.scalar(select(func.max(Tenant.claimed_at_s))) or 0.0
+    frontier = session.scalar(select(func.max(QueueTime.claimed_at_s))) or 0.0
     session.execute(
-        update(Tenant)
-        .where(Tenant.id == tenant, Tenant.served_s < frontier)
+        update(QueueTime)
+        .where(QueueTime.tenant_id == tenant, QueueTime.served_s < frontier)
         .values(served_s=frontier)
     )
 
@@ -86,19 +86,21 @@ def serve(session: Session, run: Run, at: datetime) -> None:
     if run.claimed_at is None:
         return
     seconds = max(0.0, (at - run.claimed_at).total_seconds())
+    weight = session.get_one(Tenant, run.tenant_id).weight
     session.execute(
-        update(Tenant)
-        .where(Tenant.id == run.tenant_id)
-        .values(served_s=Tenant.served_s + seconds / Tenant.weight)
+        update(QueueTime)
+        .where(QueueTime.tenant_id == run.tenant_id)
+        .values(served_s=QueueTime.served_s + seconds / weight)
     )
 
 
 def _standings(session: Session, at: datetime) -> list[Standing]:
     waiting = session.execute(
-        select(Tenant, func.min(Run.created_at))
+        select(Tenant.id, Tenant.weight, QueueTime.served_s, func.min(Run.created_at))
         .join(Run, Run.tenant_id == Tenant.id)
+        .join(QueueTime, QueueTime.tenant_id == Tenant.id)
         .where(Run.state == RunState.QUEUED)
-        .group_by(Tenant.id)
+        .group_by(Tenant.id, Tenant.weight, QueueTime.served_s)
     ).all()
     running: dict[str, list[float]] = {}
     query = select(Run.tenant_id, Run.claimed_at).where(Run.state == RunState.RUNNING)
@@ -106,10 +108,8 @@ def _standings(session: Session, at: datetime) -> list[Standing]:
         seconds = (at - claimed_at).total_seconds() if claimed_at is not None else 0.0
         running.setdefault(tenant, []).append(seconds)
     return [
-        Standing(
-            tenant.id, tenant.weight, tenant.served_s, tuple(running.get(tenant.id, ())), oldest
-        )
-        for tenant, oldest in waiting
+        Standing(tenant, weight, served_s, tuple(running.get(tenant, ())), oldest)
+        for tenant, weight, served_s, oldest in waiting
     ]
 
 

@@ -14,6 +14,7 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx_sse import ServerSentEvent, connect_sse
 
+from spinml.config import RetentionConfig
 from spinml.distributed.caches import evict_here
 from spinml.errors import GenerationError
 from spinml.pipeline.stages import StageKind
@@ -33,7 +34,13 @@ def executor(state: ServiceState) -> QuickExecutor:
 @pytest.fixture
 def dispatcher(state: ServiceState, executor: QuickExecutor) -> Iterator[Dispatcher]:
     dispatcher = Dispatcher(
-        state.database, state.store, executor, evict_here, lease_s=2.0, poll_s=0.05
+        state.database,
+        state.store,
+        executor,
+        evict_here,
+        retention=RetentionConfig(bundles="with_run"),
+        lease_s=2.0,
+        poll_s=0.05,
     )
     dispatcher.start()
     yield dispatcher
@@ -93,6 +100,7 @@ def test_results_of_a_run(
     assert (report["images"], report["rejected"]) == (8, 1)
     assert len(report["history"]) == 1
     assert len(report["samples"]["sitting"]) == 1
+    assert len(report["references"]["target"]) == 2
     page = client.get(f"{path}/report", headers=headers(accept="text/html"))
     assert page.headers["content-type"].startswith("text/html")
     assert "dog" in page.text

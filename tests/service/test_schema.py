@@ -77,6 +77,7 @@ def test_what_was_there_is_kept(database_url: str) -> None:
         )
         assert (bool(needs_bundle), priority) == (False, 0)
         assert session.scalar(text("SELECT count(*) FROM events")) == 1
+        assert session.scalar(text("SELECT tenant_id FROM queue_times")) == "old"
     database.close()
 
 

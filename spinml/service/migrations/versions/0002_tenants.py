@@ -22,8 +22,6 @@ def _added() -> dict[str, list[sa.Column[Any]]]:
     return {
         "tenants": [
             sa.Column("weight", sa.Double, nullable=False, server_default="1"),
-            sa.Column("served_s", sa.Double, nullable=False, server_default="0"),
-            sa.Column("claimed_at_s", sa.Double, nullable=False, server_default="0"),
             sa.Column("max_concurrent_runs", sa.Integer),
             sa.Column("max_images", sa.Integer),
             sa.Column("max_gpu_seconds", sa.Double),
@@ -50,6 +48,13 @@ def upgrade() -> None:
     runs = sa.table("runs", sa.column("state"), sa.column("needs_bundle", sa.Boolean))
     is_over = runs.c.state.in_(("succeeded", "failed", "cancelled"))
     op.execute(runs.update().where(is_over).values(needs_bundle=False))
+    op.create_table(
+        "queue_times",
+        sa.Column("tenant_id", sa.String(64), sa.ForeignKey("tenants.id"), primary_key=True),
+        sa.Column("served_s", sa.Double, nullable=False),
+        sa.Column("claimed_at_s", sa.Double, nullable=False),
+    )
+    op.execute("INSERT INTO queue_times SELECT id, 0, 0 FROM tenants")
     op.create_table(
         "charges",
         sa.Column("run_id", sa.Uuid, primary_key=True),
@@ -85,7 +90,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("receipts", "stored_artifacts", "charges"):
+    for table in ("receipts", "stored_artifacts", "charges", "queue_times"):
         op.drop_table(table)
     for table, columns in _added().items():
         for column in columns:
