@@ -134,7 +134,7 @@ def allowance(session: Session, tenant: str, running: int, at: datetime) -> Allo
     """Which queued runs of a tenant may begin, with ``running`` ones under way."""
     row = _known(session, tenant)
     is_full = (
-        row.max_stored_bytes is not None and _stored_bytes(session, tenant) >= row.max_stored_bytes
+        row.max_stored_bytes is not None and _stored_bytes(session, tenant) > row.max_stored_bytes
     )
     if is_full or (row.max_concurrent_runs is not None and running >= row.max_concurrent_runs):
         return Allowance(any=False, gpu_runs=False)
