@@ -136,3 +136,20 @@ def test_a_plan_has_inputs_first() -> None:
         Plan({second.digest: second, first.digest: first}, {})
     with pytest.raises(ValueError, match="model"):
         Plan({first.digest: first}, {"model": "none"})
+
+
+def test_a_segment_is_needed_until_what_takes_it_is_done() -> None:
+    whole = plan("L2", "L1")
+    sent = {s.label.split()[1]: s.digest for s in whole if s.kind is StageKind.SEGMENT}
+    assert whole.needed_segments(()) == set(sent.values())
+    done = {digest(whole, "expand background from canny")}
+    assert whole.needed_segments(done) == {sent["target"]}
+    done.add(digest(whole, "fine-tune target"))
+    assert whole.needed_segments(done) == set()
+
+
+def test_words_alone_are_needed_by_no_stage() -> None:
+    words = plan("L0", "L0")
+    assert words.needed_segments(()) == set()
+    gone = missing(words, lambda stage: False)
+    assert [stage.kind for stage in gone] == kinds(words)

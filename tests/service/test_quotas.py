@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from spinml.service.database import Database
 from spinml.service.erasure import delete_run, erase
 from spinml.service.leases import Claim, claim_run, finish_run, release_run, report_stage
 from spinml.service.ledger import Charge
+from spinml.service.locks import lock_tenant
 from spinml.service.models import Run, RunState, StageState, now
 from spinml.service.quotas import PERIOD, set_quotas, usage
 from spinml.service.runs import get_run
@@ -268,3 +270,25 @@ def test_the_executors_fake_keeps_the_books(database: Database, store: ArtifactS
     assert used(database) == 1.0 * 1 + 1.0 * 2  # each stage reports one second
     sizes = [store.read_manifest(key).size_bytes for key in store.list_keys("anna")]
     assert usage(database, "anna").stored_bytes == sum(sizes)
+
+
+def test_reports_and_the_queue_do_not_wait_for_a_tenants_lock(
+    database: Database, store: ArtifactStore
+) -> None:
+    """Whoever deletes holds the tenant and then wants the run: the other way round is deadlock."""
+    if database.is_embedded:
+        pytest.skip("SQLite has one writer")
+    submit_to(database, store, gpus=gpus)
+    submit_to(database, store, key="two", gpus=gpus, seed=1)
+    found = claim(database)
+    with database.write() as session:
+        lock_tenant(session, "anna")
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(tell, database, found, StageKind.FINETUNE, StageState.DONE, 10).result(
+                timeout=10
+            )
+            pool.submit(finish_run, database, "first", found.run_id, RunState.SUCCEEDED).result(
+                timeout=10
+            )
+            pool.submit(claim, database).result(timeout=10)
+    assert used(database) == 10
