@@ -35,7 +35,8 @@ def need_extra(module: str, extra: str) -> None:
 
 
 if importlib.util.find_spec("ray") is not None:
-    from spinml.service.cli import admin, serve
+    from spinml.service.admin import admin
+    from spinml.service.cli import serve
     from spinml.tradeoffs.command import sweep
 
     app.command("serve")(serve)

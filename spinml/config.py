@@ -174,6 +174,15 @@ class StoreConfig(_Part):
     """SQLAlchemy URL: SQLite or ``postgresql+psycopg://``."""
 
 
+class RetentionConfig(_Part):
+    """How long things are kept (spinml.service.retention)."""
+
+    bundles: Literal["after_finetuning", "with_run"] = "after_finetuning"
+    """Until when what was sent is kept: as soon as fine-tuning is done it goes, or with the run."""
+    days: float | None = Field(default=30, gt=0)
+    """After so many days a run that ended is deleted; None: it is kept until its owner does."""
+
+
 class ServiceConfig(_Part):
     """The HTTP endpoint."""
 
@@ -182,6 +191,7 @@ class ServiceConfig(_Part):
     replicas: int = Field(default=1, ge=1)
     max_concurrent_runs: int = Field(default=1, ge=1)
     limits: BundleLimits = BundleLimits()
+    retention: RetentionConfig = RetentionConfig()
 
 
 class ServerConfig(_Part):

@@ -16,13 +16,19 @@ SpinMLError                          what failed, the value got, the value wante
 │   ├── BundleLimitError             too many images, bytes, pixels or characters
 │   └── PreferenceViolationError     content that the declared scheme does not allow
 ├── ServiceError                     refused by the endpoint
-│   ├── AuthenticationError          no key, or a wrong, expired or revoked one
+│   ├── AuthenticationError          no key, or a wrong one
+│   │   ├── ExpiredKeyError          the right key, too late; told to its holder alone
+│   │   └── RevokedKeyError          the right key, revoked; told to its holder alone
+│   ├── ScopeMissingError            the key may not do this
+│   ├── QuotaSpentError              over a quota that renews: waiting helps
+│   ├── QuotaExceededError           over a quota that waiting does not change
 │   ├── NotFoundError                no such run (or another tenant's: never distinguished)
 │   ├── ConflictError                idempotency key reused for another body; wrong state
 │   ├── NotReadyError                the result does not exist yet
 │   ├── PayloadTooLargeError         body over the cap, refused before it is parsed
 │   └── ServerUnavailableError       the server could not be reached or went away
 ├── ConfigError                      a configuration that cannot work; all problems at once
+│   └── SchemaVersionError           the database's tables are of another version
 ├── CheckpointError                  a diffusion checkpoint is missing or incomplete
 ├── ArtifactError                    the object store: not there, not complete, not reachable
 │   └── ArtifactNotFoundError        no manifest under that key
@@ -165,6 +171,26 @@ class AuthenticationError(ServiceError):
     code, status = "authentication_failed", 401
 
 
+class ExpiredKeyError(AuthenticationError):
+    code, status = "key_expired", 401
+
+
+class RevokedKeyError(AuthenticationError):
+    code, status = "key_revoked", 401
+
+
+class ScopeMissingError(ServiceError):
+    code, status = "scope_missing", 403
+
+
+class QuotaSpentError(ServiceError):
+    code, status = "quota_spent", 429
+
+
+class QuotaExceededError(ServiceError):
+    code, status = "quota_exceeded", 403
+
+
 class NotFoundError(ServiceError):
     code, status = "not_found", 404
 
@@ -187,6 +213,10 @@ class ServerUnavailableError(ServiceError):
 
 class ConfigError(SpinMLError):
     code, status = "config_error", 500
+
+
+class SchemaVersionError(ConfigError):
+    code, status = "schema_version", 500
 
 
 class CheckpointError(SpinMLError):

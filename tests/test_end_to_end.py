@@ -118,7 +118,7 @@ def test_report_as_json_and_as_page(client: Client, first_run: str, tmp_path: Pa
     assert report.images == 8
     assert len(report.history) == 2
     assert set(report.samples) == {"eating", "sleeping"}
-    assert report.references["target"]
+    assert report.references["background"]  # expanded from edges; the target's went, as sent
     page = client.fetch(first_run, "report", tmp_path / "report.html").path.read_text()
     assert page.startswith("<!doctype html>")
     assert "Where the time went" in page

@@ -19,7 +19,13 @@ from pydantic import BaseModel, ValidationError
 
 from spinml.bundle import MANIFEST_PART, SanitizedBundle
 from spinml.device.runs import RunEvent, RunStatus
-from spinml.errors import ServerUnavailableError, ServiceError, SpinMLError, error_from_dict
+from spinml.errors import (
+    QuotaSpentError,
+    ServerUnavailableError,
+    ServiceError,
+    SpinMLError,
+    error_from_dict,
+)
 
 RESULTS: Mapping[str, str] = {
     "model": "model.onnx",
@@ -262,7 +268,7 @@ def _raise_for_error(response: httpx.Response) -> None:
         return
     response.read()
     error = _described(response)
-    if response.status_code in _RETRIED_STATUSES:
+    if response.status_code in _RETRIED_STATUSES and not isinstance(error, QuotaSpentError):
         error = _unavailable(error.message)
         if response.headers.get("Retry-After", "").isdigit():
             error.details["retry_after_s"] = int(response.headers["Retry-After"])

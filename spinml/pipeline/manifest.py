@@ -44,6 +44,12 @@ class Manifest(BaseModel):
         """The size of all its files together."""
         return sum(entry.size_bytes for entry in self.files)
 
+    @property
+    def content_sha256(self) -> str:
+        """SHA-256 over the names, sizes and hashes of all its files, in hexadecimal."""
+        lines = [f"{entry.sha256} {entry.size_bytes} {entry.name}\n" for entry in self.files]
+        return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
 
 def parse_manifest(data: bytes) -> Manifest:
     """Read a manifest.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,9 +51,24 @@ class Plan:
         return self.stages[self.results[role]]
 
     def wanted(self) -> set[str]:
-        """Digests of what the run is for: its results, and the stages no other stage takes."""
+        """Digests of what the run is for: its results, and the stages no other stage takes.
+
+        What arrived is wanted by the stages that take it alone: a segment shared as words (L0) is
+        in the plan's parameters already.
+        """
         taken = {source for stage in self for source in stage.inputs.values()}
-        return set(self.results.values()) | (set(self.stages) - taken)
+        made = {digest for digest, stage in self.stages.items() if stage.kind != StageKind.SEGMENT}
+        return set(self.results.values()) | (made - taken)
+
+    def needed_segments(self, done: Container[str]) -> set[str]:
+        """Digests of the segments that a stage takes which is not among the ``done`` ones."""
+        return {
+            source
+            for digest, stage in self.stages.items()
+            if digest not in done
+            for source in stage.inputs.values()
+            if self.stages[source].kind is StageKind.SEGMENT
+        }
 
 
 def union(plans: Iterable[Plan]) -> Plan:

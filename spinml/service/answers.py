@@ -13,7 +13,10 @@ from starlette.exceptions import HTTPException
 
 from spinml.errors import (
     AuthenticationError,
+    ExpiredKeyError,
     InvalidRequestError,
+    RevokedKeyError,
+    ScopeMissingError,
     ServerUnavailableError,
     SpinMLError,
 )
@@ -52,7 +55,14 @@ def add_error_handlers(app: FastAPI) -> None:
 
 _SCHEMA = {"$ref": "#/components/schemas/ErrorAnswer"}
 _CONTENT = {"application/json": {"schema": _SCHEMA}}
-_EVERY_KEYED_ROUTE = (AuthenticationError, InvalidRequestError, ServerUnavailableError)
+_EVERY_KEYED_ROUTE = (
+    AuthenticationError,
+    ExpiredKeyError,
+    RevokedKeyError,
+    ScopeMissingError,
+    InvalidRequestError,
+    ServerUnavailableError,
+)
 
 
 def documented(
@@ -88,7 +98,7 @@ def _order(kind: type[SpinMLError]) -> tuple[int, str]:
 
 
 def _headers(kind: type[SpinMLError]) -> dict[str, Any]:
-    names = {401: "WWW-Authenticate", 503: "Retry-After"}
+    names = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
     if kind.status not in names:
         return {}
     return {names[kind.status]: {"schema": {"type": "string"}}}
@@ -98,8 +108,8 @@ def _answer(request: Request, error: SpinMLError) -> JSONResponse:
     headers = {}
     if isinstance(error, AuthenticationError):
         headers["WWW-Authenticate"] = "Bearer"
-    if error.status == 503:
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+    if error.status in (429, 503):
+        headers["Retry-After"] = str(error.details.get("retry_after_s", RETRY_AFTER_S))
     return _json(request, error.status, error.as_dict(), headers)
 
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from spinml import __version__
-from spinml.service import health_routes, result_routes, run_routes
+from spinml.service import account_routes, health_routes, result_routes, run_routes
 from spinml.service.answers import add_error_handlers
 from spinml.service.middleware import BodyCapMiddleware, RequestIdMiddleware
 from spinml.service.schemas import ErrorAnswer, StageEvent, StateEvent
@@ -34,7 +34,7 @@ def create_app(state: ServiceState) -> FastAPI:
     app.add_middleware(BodyCapMiddleware, max_body_bytes=state.config.service.limits.max_body_bytes)
     app.add_middleware(RequestIdMiddleware)
     add_error_handlers(app)
-    for module in (run_routes, result_routes, health_routes):
+    for module in (run_routes, result_routes, account_routes, health_routes):
         app.include_router(module.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

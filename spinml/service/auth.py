@@ -1,13 +1,15 @@
-"""Who asks: a bearer key → a tenant."""
+"""Who asks, and for what: a bearer key with the scopes of the route → a tenant, and its run."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import Depends, Request, Security
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
+from spinml.service import runs
 from spinml.service.keys import refused
+from spinml.service.models import Run, Scope
 from spinml.service.state import ServiceState
 
 _bearer = HTTPBearer(
@@ -30,17 +32,36 @@ State = Annotated[ServiceState, Depends(current_state)]
 
 
 def current_tenant(
+    needed: SecurityScopes,
     state: State,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> str:
-    """The tenant of the request's key.
+    """The tenant of the request's key, which has the scopes that the route needs.
 
     Raises:
         AuthenticationError: no key, or one that does not work.
+        ScopeMissingError: the key may not do this.
     """
     if credentials is None:
         raise refused()
-    return state.keys.tenant_of(credentials.credentials)
+    caller = state.keys.caller(credentials.credentials)
+    caller.need(needed.scopes)
+    return caller.tenant
 
 
-CurrentTenant = Annotated[str, Depends(current_tenant)]
+Reader = Annotated[str, Security(current_tenant, scopes=[Scope.READ])]
+Submitter = Annotated[str, Security(current_tenant, scopes=[Scope.SUBMIT])]
+Deleter = Annotated[str, Security(current_tenant, scopes=[Scope.DELETE])]
+
+
+def current_run(state: State, tenant: Annotated[str, Security(current_tenant)], run_id: str) -> Run:
+    """The run of the path, if it is the tenant's.
+
+    Raises:
+        NotFoundError: no such run of this tenant.
+    """
+    return runs.get_run(state.database, tenant, run_id)
+
+
+SeenRun = Annotated[Run, Security(current_run, scopes=[Scope.READ])]
+ResultsRun = Annotated[Run, Security(current_run, scopes=[Scope.RESULTS])]

@@ -12,7 +12,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
 from spinml.errors import ConfigError, ServerUnavailableError
-from spinml.service.models import Base
+from spinml.service import schema
+from spinml.service.locks import lock_schema
 
 _WRITES = "spinml_writes"
 
@@ -35,15 +36,41 @@ class Database:
         self._writing = self._engine.execution_options(**{_WRITES: True})
 
     def create(self) -> None:
-        """Make the tables that are missing.
+        """Make the tables of an empty database, upgrade an embedded one, check any other.
 
         Raises:
+            SchemaVersionError: the tables are of another version than this program's.
             ServerUnavailableError: the database cannot be reached.
         """
+        with self._schema() as connection:
+            if self.is_embedded or schema.version(connection) is None:
+                schema.upgrade(connection)
+            schema.check(connection)
+
+    def upgrade(self) -> tuple[str | None, str | None]:
+        """Bring the tables to this program's version; the versions before and after.
+
+        Raises:
+            SchemaVersionError: the tables are newer than this program.
+            ServerUnavailableError: the database cannot be reached.
+        """
+        with self._schema() as connection:
+            before = schema.version(connection)
+            schema.upgrade(connection)
+            return before, schema.version(connection)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it is a file that this program alone uses."""
+        return self._engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def _schema(self) -> Iterator[Connection]:
+        """A transaction in which nobody else changes tables."""
         try:
             with self._writing.begin() as connection:
-                _lock_schema(connection)
-                Base.metadata.create_all(connection)
+                lock_schema(connection)
+                yield connection
         except DBAPIError as error:
             raise unavailable(error) from None
 
@@ -131,9 +158,3 @@ def _postgresql(url: URL) -> Engine:
         raise ConfigError(
             "the PostgreSQL driver is not installed", remedy="pip install 'spinml[server]'"
         ) from None
-
-
-def _lock_schema(connection: Connection) -> None:
-    """Let one process at a time make the tables."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7746846)")

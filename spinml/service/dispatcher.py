@@ -1,4 +1,4 @@
-"""The dispatcher: takes queued runs, adopts abandoned ones, carries them out."""
+"""The dispatcher: takes queued runs, adopts abandoned ones, carries them out, keeps the policy."""
 
 from __future__ import annotations
 
@@ -9,19 +9,22 @@ import uuid
 
 from sqlalchemy.exc import DBAPIError
 
+from spinml.config import RetentionConfig
 from spinml.errors import ArtifactError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.service.database import Database
-from spinml.service.erasure import erase_orphans, finish_erasures
+from spinml.service.erasure import Evict, finish_erasures, take_stock
 from spinml.service.leases import LeaseLostError, claim_run, renew_lease
+from spinml.service.retention import erase_orphans, keep_policy
 from spinml.service.work import Execute, RunWork
 
 _log = logging.getLogger(__name__)
 TIDY_EVERY_S = 3600.0
+KEEP_POLICY_EVERY_S = 5.0
 
 
 class Dispatcher:
-    """A loop in a thread, and a thread for each run under way.
+    """A loop in a thread, one for retention, and a thread for each run under way.
 
     Any number may share a database: a run is carried out by the one that holds its lease. Stages
     that are in the store are not done again, so an adopted run goes on where it was.
@@ -32,7 +35,9 @@ class Dispatcher:
         database: Database,
         store: ArtifactStore,
         execute: Execute,
+        evict: Evict,
         *,
+        retention: RetentionConfig = RetentionConfig(),  # noqa: B008 - it is frozen
         max_concurrent_runs: int = 1,
         lease_s: float = 15.0,
         poll_s: float = 0.5,
@@ -40,6 +45,8 @@ class Dispatcher:
         """
         Args:
             execute: carries out one plan.
+            evict: erases artifacts from every node's cache.
+            retention: how long things are kept.
             lease_s: how long a run stays with a dispatcher that says nothing.
             poll_s: how often to look for runs and cancellations.
         """
@@ -47,6 +54,8 @@ class Dispatcher:
         self._database = database
         self._store = store
         self._execute = execute
+        self._evict = evict
+        self._retention = retention
         self._max_concurrent_runs = max_concurrent_runs
         self._lease_s = lease_s
         self._poll_s = min(poll_s, lease_s / 4)
@@ -54,15 +63,18 @@ class Dispatcher:
         self._stopping = threading.Event()
         self._tidied_at: float | None = None
         self._thread = threading.Thread(target=self._loop, name="dispatcher", daemon=True)
+        self._keeper = threading.Thread(target=self._keep, name="retention", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+        self._keeper.start()
 
     def stop(self, timeout_s: float = 30.0) -> None:
         """Take no more runs, end the stages under way, and leave their runs to be adopted."""
         self._stopping.set()
         self._thread.join(timeout_s)
+        self._keeper.join(timeout_s)
         for work in self._works:
             work.release()
         deadline = time.monotonic() + timeout_s
@@ -72,12 +84,11 @@ class Dispatcher:
     @property
     def is_alive(self) -> bool:
         """Whether the loop turns."""
-        return self._thread.is_alive()
+        return self._thread.is_alive() and self._keeper.is_alive()
 
     def _loop(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._tidy()
                 self._attend()
                 self._take()
             except (DBAPIError, ArtifactError) as error:
@@ -103,13 +114,24 @@ class Dispatcher:
             if claim is None:
                 return
             _log.info("run %s: %s", claim.run_id, "adopted" if claim.adopted else "begun")
-            work = RunWork(self._database, self.owner, claim, self._execute)
+            work = RunWork(self._database, self._store, self.owner, claim, self._execute)
             self._works.append(work)
             work.thread.start()
 
+    def _keep(self) -> None:
+        """Erase what is not kept: beside the loop, for a slow store must not cost a lease."""
+        while not self._stopping.is_set():
+            try:
+                finish_erasures(self._database, self._store, self._evict)
+                self._tidy()
+                keep_policy(self._database, self._store, self._evict, self._retention)
+            except (DBAPIError, ArtifactError) as error:
+                _log.warning("retention: tries again after %s", type(error).__name__)
+            self._stopping.wait(KEEP_POLICY_EVERY_S)
+
     def _tidy(self) -> None:
-        """Now and then, finish what deletions and submissions that crashed have left."""
+        """Now and then, find what submissions and stages that crashed have left."""
         if self._tidied_at is None or time.monotonic() - self._tidied_at > TIDY_EVERY_S:
-            finish_erasures(self._database, self._store)
-            erase_orphans(self._database, self._store)
+            take_stock(self._database, self._store)
+            erase_orphans(self._database, self._store, self._evict)
             self._tidied_at = time.monotonic()

@@ -1,35 +1,149 @@
-"""Erasing artifacts of deleted runs, for good: noted in the database until it is done."""
+"""Erasing for good: noted in the database until it is done, and receipted.
+
+An artifact is gone when it is neither in the store nor in any node's cache. A receipt says what was
+erased, when, and its hashes; nothing of its content.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
 
+from spinml.errors import ArtifactNotFoundError, ConflictError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.stages import ArtifactKey, StageKind
 from spinml.service.database import Database
-from spinml.service.models import Erasure, Run, RunStage, Tenant, now
-from spinml.service.runs import lock_tenant
+from spinml.service.ledger import Erasure, Receipt, StoredArtifact, note_stored
+from spinml.service.locks import lock_tenant
+from spinml.service.models import Run, RunStage, RunState, Tenant, now
+from spinml.service.runs import owned
+
+Evict = Callable[[Sequence[ArtifactKey]], None]
+"""Erases artifacts from every node's cache."""
+DELETED, EXPIRED, SPENT = "deleted by its owner", "older than is kept", "no run needs it any more"
+"""Reasons of receipts."""
 
 
-def erase(database: Database, store: ArtifactStore, keys: Iterable[ArtifactKey]) -> None:
-    """Erase artifacts that :func:`spinml.service.runs.delete_run` noted.
+def delete_run(
+    database: Database, tenant: str, run_id: str, reason: str = DELETED
+) -> list[ArtifactKey]:
+    """Delete a run's rows and name the artifacts that no other run of the tenant holds.
+
+    Erasures and the receipt are written in the same transaction; :func:`erase` carries them out.
 
     Raises:
-        ArtifactError: the store failed; what is left stays noted, for :func:`finish_erasures`.
+        NotFoundError: no such run of this tenant.
+        ConflictError: the run is running.
+    """
+    with database.write() as session:
+        lock_tenant(session, tenant)
+        run = owned(session, tenant, run_id, lock=True)
+        if run.state == RunState.RUNNING:
+            raise ConflictError(
+                "the run is running",
+                remedy="cancel it first, and delete it when its state is cancelled",
+            )
+        held = {stage.digest: stage.kind for stage in run.stages}
+        others = (
+            select(RunStage.digest)
+            .join(Run, Run.id == RunStage.run_id)
+            .where(Run.tenant_id == tenant, Run.id != run.id, RunStage.digest.in_(held))
+        )
+        shared = set(session.scalars(others))
+        gone = {digest: kind for digest, kind in held.items() if digest not in shared}
+        session.delete(run)
+        return note_erasures(session, tenant, gone, reason, run_id=run.id, kept=len(shared))
+
+
+def note_erasures(
+    session: Session,
+    tenant: str,
+    kinds: Mapping[str, str],
+    reason: str,
+    *,
+    run_id: uuid.UUID | None = None,
+    kept: int = 0,
+) -> list[ArtifactKey]:
+    """Note that artifacts (digest → kind) are to be erased, and write the receipt.
+
+    Call under :func:`spinml.service.locks.lock_tenant`.
+    """
+    stored = {
+        row.digest: row
+        for row in session.scalars(
+            select(StoredArtifact).where(
+                StoredArtifact.tenant_id == tenant, StoredArtifact.digest.in_(kinds)
+            )
+        )
+    }
+    receipt = Receipt(
+        id=uuid.uuid4(), tenant_id=tenant, run_id=run_id, reason=reason, kept=kept, artifacts=[]
+    )
+    keys = []
+    for digest, kind in sorted(kinds.items()):
+        row = stored.get(digest)
+        receipt.artifacts.append(
+            {
+                "kind": kind,
+                "digest": digest,
+                "size_bytes": row.size_bytes if row else None,
+                "content_sha256": row.content_sha256 if row else None,
+            }
+        )
+        session.merge(Erasure(tenant_id=tenant, digest=digest, kind=kind, receipt_id=receipt.id))
+        keys.append(ArtifactKey(tenant, StageKind(kind), digest))
+    if not keys:
+        receipt.completed_at = now()
+    session.add(receipt)
+    return keys
+
+
+def erase(
+    database: Database, store: ArtifactStore, evict: Evict, keys: Sequence[ArtifactKey]
+) -> None:
+    """Erase artifacts that :func:`note_erasures` noted, and complete their receipts.
+
+    Raises:
+        ArtifactError: store or caches failed; what is left stays noted, for
+            :func:`finish_erasures`.
     """
     for key in keys:
         store.delete(key)
+    if keys:
+        evict(keys)  # after the store: a node cannot fetch again what it forgot
+    for key in keys:
         with database.write() as session:
-            session.execute(
-                delete(Erasure).where(Erasure.tenant_id == key.tenant, Erasure.digest == key.digest)
-            )
+            lock_tenant(session, key.tenant)
+            _settle(session, key)
+
+
+def _settle(session: Session, key: ArtifactKey) -> None:
+    """An artifact is gone: forget it, and complete its receipt if it was the last."""
+    row = session.get(Erasure, (key.tenant, key.digest))
+    if row is None:
+        return
+    receipt = row.receipt_id
+    session.delete(row)
+    session.execute(
+        delete(StoredArtifact).where(
+            StoredArtifact.tenant_id == key.tenant, StoredArtifact.digest == key.digest
+        )
+    )
+    session.flush()
+    left = select(Erasure.digest).where(Erasure.receipt_id == receipt).limit(1)
+    if session.scalar(left) is None:
+        session.execute(update(Receipt).where(Receipt.id == receipt).values(completed_at=now()))
 
 
 def finish_erasures(
-    database: Database, store: ArtifactStore, older_than: timedelta = timedelta(minutes=10)
+    database: Database,
+    store: ArtifactStore,
+    evict: Evict,
+    older_than: timedelta = timedelta(minutes=2),
 ) -> int:
     """Erase what a process noted and did not finish; how many there were.
 
@@ -37,41 +151,58 @@ def finish_erasures(
         older_than: younger ones are left to the process that is at them.
 
     Raises:
-        ArtifactError: the store failed.
+        ArtifactError: store or caches failed.
     """
     with database.read() as session:
         rows = session.scalars(select(Erasure).where(Erasure.created_at < now() - older_than)).all()
-    erase(database, store, [ArtifactKey(r.tenant_id, StageKind(r.kind), r.digest) for r in rows])
-    return len(rows)
+    keys = [ArtifactKey(row.tenant_id, StageKind(row.kind), row.digest) for row in rows]
+    erase(database, store, evict, keys)
+    return len(keys)
 
 
-def erase_orphans(database: Database, store: ArtifactStore) -> int:
-    """Erase sanitized segments that no run holds; how many there were.
+def list_receipts(
+    database: Database, tenant: str, limit: int, run_id: uuid.UUID | None = None
+) -> Sequence[Receipt]:
+    """A tenant's receipts, newest first.
 
-    A submission stores its segments before its run exists; a server that died in between leaves
-    them. One that is in the middle of it is told to come again by ``insert_run``.
+    Args:
+        run_id: those of one deleted run.
+    """
+    query = select(Receipt).where(Receipt.tenant_id == tenant)
+    if run_id is not None:
+        query = query.where(Receipt.run_id == run_id)
+    with database.read() as session:
+        return session.scalars(query.order_by(Receipt.created_at.desc()).limit(limit)).all()
+
+
+def take_stock(database: Database, store: ArtifactStore) -> None:
+    """Note artifacts that are in the store and not in the database.
+
+    A server that died between the two leaves such, and versions before 0.2 noted none.
 
     Raises:
         ArtifactError: the store failed.
     """
-    keys: list[ArtifactKey] = []
+    for tenant in _tenants(database):
+        with database.read() as session:
+            query = select(StoredArtifact.digest).where(StoredArtifact.tenant_id == tenant)
+            noted = set(session.scalars(query))
+        for key in store.list_keys(tenant):
+            if key.digest not in noted:
+                _note(database, store, key)
+
+
+def _note(database: Database, store: ArtifactStore, key: ArtifactKey) -> None:
+    with database.write() as session:
+        lock_tenant(session, key.tenant)
+        if session.get(Erasure, (key.tenant, key.digest)) is not None:
+            return
+        try:
+            note_stored(session, key.tenant, store.read_manifest(key))
+        except ArtifactNotFoundError:  # erased meanwhile
+            return
+
+
+def _tenants(database: Database) -> Iterable[str]:
     with database.read() as session:
-        tenants = session.scalars(select(Tenant.id)).all()
-    for tenant in tenants:
-        with database.write() as session:
-            lock_tenant(session, tenant)
-            held = set(session.scalars(_held_segments(tenant)))
-            for key in store.list_keys(tenant, partial=True):
-                if key.kind is StageKind.SEGMENT and key.digest not in held:
-                    session.merge(Erasure(tenant_id=tenant, digest=key.digest, kind=key.kind))
-                    keys.append(key)
-    erase(database, store, keys)
-    return len(keys)
-
-
-def _held_segments(tenant: str) -> Select[str]:
-    return (
-        select(RunStage.digest)
-        .join(Run, Run.id == RunStage.run_id)
-        .where(Run.tenant_id == tenant, RunStage.kind == StageKind.SEGMENT)
-    )
+        return session.scalars(select(Tenant.id)).all()

@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from spinml.pipeline.stages import StageKind
+from spinml.service.ledger import Charge
 from spinml.service.models import Event, Run, RunStage, RunState, StageState, now
 from spinml.service.schemas import ErrorInfo, StageEvent, StateEvent, stage_status
 
@@ -23,7 +25,9 @@ def record_state(
 
 
 def record_stage(session: Session, run: Run, stage: RunStage) -> None:
-    """Tell a stage as it stands now."""
+    """Tell a stage as it stands now; one that ended is charged in the same transaction."""
+    if stage.seconds > 0 and stage.state not in (StageState.WAITING, StageState.RUNNING):
+        _charge(session, run, stage)
     event = StageEvent(stage=stage_status(stage))
     _append(session, run, "stage", event.model_dump(mode="json"))
 
@@ -37,6 +41,27 @@ def settle_stages(session: Session, run: Run, state: RunState) -> None:
             record_stage(session, run, stage)
         elif stage.state == StageState.WAITING and state is RunState.CANCELLED:
             stage.state = StageState.CANCELLED
+
+
+def _charge(session: Session, run: Run, stage: RunStage) -> None:
+    """Charge what this run executed of a stage.
+
+    One charge for each stage of a run: where a dispatcher took the stage up again, what the last
+    one needed stands. A stage that was reused has no seconds of this run, unless its dispatcher
+    died between the artifact and the report.
+    """
+    drawn = stage.kind == StageKind.GENERATE and stage.state in (StageState.DONE, StageState.REUSED)
+    session.merge(
+        Charge(
+            run_id=run.id,
+            digest=stage.digest,
+            tenant_id=run.tenant_id,
+            kind=stage.kind,
+            gpu_seconds=stage.seconds * stage.gpus,
+            images=stage.images if drawn else 0,
+            at=now(),
+        )
+    )
 
 
 def _append(session: Session, run: Run, kind: str, data: dict[str, Any]) -> None:

@@ -7,22 +7,51 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from sqlalchemy import select
-from sqlalchemy.orm import Session
 
-from spinml.errors import AuthenticationError, ConflictError, NotFoundError
+from spinml.errors import (
+    AuthenticationError,
+    ConflictError,
+    ExpiredKeyError,
+    NotFoundError,
+    RevokedKeyError,
+    ScopeMissingError,
+)
 from spinml.pipeline.stages import check_tenant
 from spinml.service.database import Database
-from spinml.service.models import ApiKey, Tenant, now
+from spinml.service.models import ApiKey, QueueTime, Scope, Tenant, now
 
 _KEY = re.compile(r"spin_(?P<id>[0-9a-f]{12})_(?P<secret>[A-Za-z0-9_-]{43})")
 # OWASP's smallest setting: the secret has 256 random bits, so that nobody can guess it anyway.
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks, and what the key may do."""
+
+    tenant: str
+    scopes: frozenset[str]
+
+    def need(self, scopes: Iterable[str]) -> None:
+        """Refuse what the key may not do.
+
+        Raises:
+            ScopeMissingError: names the scopes.
+        """
+        absent = sorted(set(scopes) - self.scopes)
+        if absent:
+            raise ScopeMissingError(
+                f"this key lacks the scope {', '.join(absent)}",
+                remedy="use a key that has it; spinml admin key create --scope makes one",
+                details={"missing": absent},
+            )
 
 
 def create_tenant(database: Database, tenant: str) -> None:
@@ -37,6 +66,8 @@ def create_tenant(database: Database, tenant: str) -> None:
         if session.get(Tenant, tenant) is not None:
             raise ConflictError("there is a tenant of that name", details={"tenant": tenant})
         session.add(Tenant(id=tenant))
+        session.flush()
+        session.add(QueueTime(tenant_id=tenant))
 
 
 def list_tenants(database: Database) -> Sequence[Tenant]:
@@ -45,7 +76,12 @@ def list_tenants(database: Database) -> Sequence[Tenant]:
 
 
 def create_key(
-    database: Database, tenant: str, *, label: str = "", valid_for: timedelta | None = None
+    database: Database,
+    tenant: str,
+    *,
+    label: str = "",
+    valid_for: timedelta | None = None,
+    scopes: Iterable[Scope] = tuple(Scope),
 ) -> str:
     """Make a key for ``tenant`` and return it: nobody can read it again.
 
@@ -57,6 +93,7 @@ def create_key(
         if session.get(Tenant, tenant) is None:
             raise NotFoundError("no such tenant", remedy="spinml admin tenant create makes one")
         row = ApiKey(id=key_id, tenant_id=tenant, secret_hash=_HASHER.hash(secret), label=label)
+        row.scopes = sorted(set(scopes))
         row.expires_at = now() + valid_for if valid_for is not None else None
         session.add(row)
     return f"spin_{key_id}_{secret}"
@@ -98,22 +135,24 @@ class KeyVerifier:
         self._right: dict[bytes, float] = {}
         self._decoy = _HASHER.hash(secrets.token_urlsafe(32))
 
-    def tenant_of(self, key: str) -> str:
-        """The tenant whose valid key this is.
+    def caller(self, key: str) -> Caller:
+        """Whose valid key this is, and what it may do.
 
         Raises:
-            AuthenticationError: not a key, or unknown, wrong, expired or revoked: one message for
-                all, and the same work for an unknown id as for a wrong secret.
+            AuthenticationError: not a key, or unknown, or wrong: one message for all, and the same
+                work for an unknown id as for a wrong secret.
+            ExpiredKeyError, RevokedKeyError: the secret is right, and its time is over.
         """
         match = _KEY.fullmatch(key)
         if match is None:
             raise refused()
         with self._database.read() as session:
-            row = _usable(session, match["id"])
+            row = session.get(ApiKey, match["id"])
         right = self._verify(row.secret_hash if row else self._decoy, match["secret"])
         if row is None or not right:
             raise refused()
-        return row.tenant_id
+        _check_time(row)
+        return Caller(row.tenant_id, frozenset(row.scopes))
 
     def _verify(self, secret_hash: str, secret: str) -> bool:
         mark = hmac.digest(self._pepper, f"{secret_hash} {secret}".encode(), hashlib.sha256)
@@ -136,8 +175,9 @@ def refused() -> AuthenticationError:
     )
 
 
-def _usable(session: Session, key_id: str) -> ApiKey | None:
-    row = session.get(ApiKey, key_id)
-    if row is None or row.revoked_at is not None:
-        return None
-    return None if row.expires_at is not None and row.expires_at <= now() else row
+def _check_time(row: ApiKey) -> None:
+    remedy = "ask the operator for a new key"
+    if row.revoked_at is not None:
+        raise RevokedKeyError("this API key was revoked", remedy=remedy)
+    if row.expires_at is not None and row.expires_at <= now():
+        raise ExpiredKeyError("this API key has expired", remedy=remedy)

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from spinml.pipeline.manifest import Manifest
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import StageKind
 from spinml.service.database import Database
 from spinml.service.journal import record_stage, record_state, settle_stages
+from spinml.service.ledger import note_stored
+from spinml.service.locks import lock_queue
 from spinml.service.models import Run, RunStage, RunState, StageState, now
-from spinml.service.plans import plan_from_json
+from spinml.service.plans import plan_from_json, still_needs_bundle
+from spinml.service.queue import next_run, serve
 
 
 @dataclass(frozen=True)
@@ -54,22 +58,31 @@ class LeaseLostError(Exception):
     """Another dispatcher has the run now, or it is gone: stop working on it."""
 
 
-def claim_run(database: Database, owner: str, lease_s: float) -> Claim | None:
-    """Take the oldest run that is queued, or running under a lease that has passed."""
+def claim_run(
+    database: Database, owner: str, lease_s: float, at: datetime | None = None
+) -> Claim | None:
+    """Take a run whose dispatcher's lease has passed, else the one whose turn it is.
+
+    Args:
+        at: the time that it is; None asks the clock.
+    """
+    at = at or now()
     with database.write() as session:
-        abandoned = and_(Run.state == RunState.RUNNING, Run.lease_until < now())
-        run = session.scalar(
+        lock_queue(session)
+        abandoned = session.scalar(
             select(Run)
-            .where(or_(Run.state == RunState.QUEUED, abandoned))
+            .where(Run.state == RunState.RUNNING, Run.lease_until < at)
             .order_by(Run.created_at)
             .limit(1)
             .with_for_update(skip_locked=True)
         )
+        run = abandoned or next_run(session, at)
         if run is None:
             return None
-        adopted = run.state == RunState.RUNNING
+        adopted = run is abandoned
         run.lease_owner = owner
-        run.lease_until = now() + timedelta(seconds=lease_s)
+        run.lease_until = at + timedelta(seconds=lease_s)
+        run.claimed_at = at
         if not adopted:
             record_state(session, run, RunState.RUNNING)
         return Claim(run.id, run.tenant_id, plan_from_json(run.plan), adopted)
@@ -88,15 +101,25 @@ def renew_lease(database: Database, owner: str, run_id: uuid.UUID, lease_s: floa
 
 
 def report_stage(
-    database: Database, owner: str, run_id: uuid.UUID, report: StageReport, state: StageState
+    database: Database,
+    owner: str,
+    run_id: uuid.UUID,
+    report: StageReport,
+    state: StageState,
+    manifest: Manifest | None = None,
 ) -> None:
-    """Write how far a stage is, with its event; what changes nothing is not told.
+    """Write how far a stage is, with its event and its charge; what changes nothing is not told.
+
+    Args:
+        manifest: of the stage's artifact, once it is in the store.
 
     Raises:
         LeaseLostError: the run is no longer this dispatcher's.
     """
     with database.write() as session:
         run = _held(session, owner, run_id)
+        if manifest is not None:
+            note_stored(session, run.tenant_id, manifest)
         stage = session.get_one(RunStage, (run_id, report.digest))
         waits_still = state == stage.state == StageState.WAITING
         made_by_this_run = state is StageState.REUSED and stage.state == StageState.DONE
@@ -104,8 +127,11 @@ def report_stage(
             return
         stage.state = state
         stage.done, stage.total, stage.unit = report.done, report.total, report.unit[:24]
-        stage.seconds = report.seconds
+        if state is not StageState.REUSED:
+            stage.seconds = report.seconds
         record_stage(session, run, stage)
+        if state in (StageState.DONE, StageState.REUSED):
+            run.needs_bundle = still_needs_bundle(run)
 
 
 def finish_run(
@@ -114,6 +140,7 @@ def finish_run(
     run_id: uuid.UUID,
     state: RunState,
     error: dict[str, Any] | None = None,
+    at: datetime | None = None,
 ) -> None:
     """Put a run into its final ``state``.
 
@@ -122,8 +149,10 @@ def finish_run(
     """
     with database.write() as session:
         run = _held(session, owner, run_id)
+        serve(session, run, at or now())
         settle_stages(session, run, state)
         record_state(session, run, state, error)
+        run.needs_bundle = False
 
 
 def release_run(database: Database, owner: str, run_id: uuid.UUID) -> None:

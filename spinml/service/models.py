@@ -1,4 +1,8 @@
-"""The tables: tenants and their keys, runs with their stages and events, and erasures under way."""
+"""The tables: tenants and their keys, runs with their stages and events.
+
+:mod:`spinml.service.ledger` has those of what was used, stored and erased;
+:mod:`spinml.service.migrations` what made them on databases that are older.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     DateTime,
     Dialect,
     ForeignKey,
@@ -69,22 +74,56 @@ class Base(DeclarativeBase):
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
         datetime: UtcDateTime,
         dict[str, Any]: JSON,
+        list[str]: JSON,
         RunState: String(16),
         StageState: String(16),
     }
 
 
 class Tenant(Base):
-    """Who owns runs and keys."""
+    """Who owns runs and keys: its share of the queue, and its quotas (None: no limit)."""
 
     __tablename__ = "tenants"
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     created_at: Mapped[datetime] = mapped_column(default=now)
+    weight: Mapped[float] = mapped_column(default=1.0)
+    max_concurrent_runs: Mapped[int | None] = mapped_column(default=None)
+    max_images: Mapped[int | None] = mapped_column(default=None)
+    max_gpu_seconds: Mapped[float | None] = mapped_column(default=None)
+    max_stored_bytes: Mapped[int | None] = mapped_column(BigInteger, default=None)
+
+
+class QueueTime(Base):
+    """How far a tenant is in the queue (spinml.service.queue).
+
+    Apart from the tenant, so that the queue never waits for who holds that row's lock.
+    """
+
+    __tablename__ = "queue_times"
+
+    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
+    served_s: Mapped[float] = mapped_column(default=0.0)
+    """Seconds of its ended runs by its weight."""
+    claimed_at_s: Mapped[float] = mapped_column(default=0.0)
+    """``served_s`` when a run of it was last begun."""
+
+
+class Scope(StrEnum):
+    """What a key may do."""
+
+    READ = "runs:read"
+    """See runs, their events, the quota."""
+    SUBMIT = "runs:submit"
+    """Submit bundles, cancel runs."""
+    RESULTS = "results:read"
+    """Download model, dataset, embeddings, report."""
+    DELETE = "runs:delete"
+    """Delete runs, see the receipts."""
 
 
 class ApiKey(Base):
-    """A bearer key: its public id, and the argon2 hash of its secret."""
+    """A bearer key: its public id, the argon2 hash of its secret, and what it may do."""
 
     __tablename__ = "api_keys"
 
@@ -92,6 +131,7 @@ class ApiKey(Base):
     tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), index=True)
     secret_hash: Mapped[str] = mapped_column(String(200))
     label: Mapped[str] = mapped_column(String(60), default="")
+    scopes: Mapped[list[str]] = mapped_column(default=lambda: list(Scope))
     created_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime | None] = mapped_column(default=None)
     revoked_at: Mapped[datetime | None] = mapped_column(default=None)
@@ -102,7 +142,8 @@ class Run(Base):
 
     ``plan`` is the plan as it was when submitted (:mod:`spinml.service.plans`), so that a run
     means the same after the configuration changed. ``lease_owner`` is the dispatcher that works on
-    it; once ``lease_until`` has passed, another may adopt it.
+    it; once ``lease_until`` has passed, another may adopt it. ``needs_bundle``: see
+    :mod:`spinml.service.retention`.
     """
 
     __tablename__ = "runs"
@@ -126,6 +167,9 @@ class Run(Base):
     lease_owner: Mapped[str | None] = mapped_column(String(64), default=None)
     lease_until: Mapped[datetime | None] = mapped_column(default=None)
     last_event: Mapped[int] = mapped_column(default=0)
+    priority: Mapped[int] = mapped_column(default=0)
+    claimed_at: Mapped[datetime | None] = mapped_column(default=None)
+    needs_bundle: Mapped[bool] = mapped_column(default=True)
 
     stages: Mapped[list[RunStage]] = relationship(
         order_by="RunStage.position", cascade="all, delete-orphan", passive_deletes=True
@@ -150,6 +194,10 @@ class RunStage(Base):
     total: Mapped[int] = mapped_column(default=0)
     unit: Mapped[str] = mapped_column(String(24), default="")
     seconds: Mapped[float] = mapped_column(default=0.0)
+    gpus: Mapped[float] = mapped_column(default=0.0)
+    """How many it holds while it is executed, as configured when the run was submitted."""
+    images: Mapped[int] = mapped_column(default=0)
+    """How many it draws for the dataset."""
 
 
 class Event(Base):
@@ -163,18 +211,4 @@ class Event(Base):
     seq: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(16))
     data: Mapped[dict[str, Any]]
-    created_at: Mapped[datetime] = mapped_column(default=now)
-
-
-class Erasure(Base):
-    """An artifact that is being erased: written with the run's deletion, gone once it is done.
-
-    Makes a deletion survive a crash, and keeps a new run from counting on what is about to go.
-    """
-
-    __tablename__ = "erasures"
-
-    tenant_id: Mapped[str] = mapped_column(ForeignKey("tenants.id"), primary_key=True)
-    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))
     created_at: Mapped[datetime] = mapped_column(default=now)

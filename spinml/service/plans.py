@@ -6,6 +6,7 @@ from typing import Any
 
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import Stage, StageKind
+from spinml.service.models import Run, StageState
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
@@ -29,3 +30,10 @@ def plan_from_json(data: dict[str, Any]) -> Plan:
         for item in data["stages"]
     ]
     return Plan({stage.digest: stage for stage in stages}, data["results"])
+
+
+def still_needs_bundle(run: Run) -> bool:
+    """Whether a stage that takes one of the run's sanitized segments is not done."""
+    ready = (StageState.DONE, StageState.REUSED)
+    done = {stage.digest for stage in run.stages if stage.state in ready}
+    return bool(plan_from_json(run.plan).needed_segments(done))

@@ -12,7 +12,7 @@ from spinml.errors import ArtifactError, NotFoundError, NotReadyError
 from spinml.pipeline.manifest import FileEntry
 from spinml.report.model import RunReport
 from spinml.service.answers import documented
-from spinml.service.auth import State
+from spinml.service.auth import ResultsRun, State
 from spinml.service.report_data import assemble_report
 from spinml.service.results import (
     EMBEDDINGS_FILE,
@@ -23,7 +23,6 @@ from spinml.service.results import (
     stream_file,
     stream_tar,
 )
-from spinml.service.run_routes import CurrentRun
 
 router = APIRouter(prefix="/v1/runs/{run_id}", tags=["results"])
 _ERRORS = documented({NotFoundError, NotReadyError, ArtifactError})
@@ -45,7 +44,7 @@ def _file(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
     response_class=Response,
     responses=_file("application/octet-stream", "The ONNX file."),
 )
-def get_model(state: State, run: CurrentRun, if_none_match: IfNoneMatch = None) -> Response:
+def get_model(state: State, run: ResultsRun, if_none_match: IfNoneMatch = None) -> Response:
     key, manifest = result_manifest(state.store, run, "export")
     entry = entry_of(manifest, MODEL_FILE)
     if _has(if_none_match, entry.sha256):
@@ -60,7 +59,7 @@ def get_model(state: State, run: CurrentRun, if_none_match: IfNoneMatch = None) 
     response_class=Response,
     responses=_file("application/octet-stream", "The NPZ file."),
 )
-def get_embeddings(state: State, run: CurrentRun, if_none_match: IfNoneMatch = None) -> Response:
+def get_embeddings(state: State, run: ResultsRun, if_none_match: IfNoneMatch = None) -> Response:
     key, manifest = result_manifest(state.store, run, "measure")
     entry = entry_of(manifest, EMBEDDINGS_FILE)
     if _has(if_none_match, entry.sha256):
@@ -78,7 +77,7 @@ def get_embeddings(state: State, run: CurrentRun, if_none_match: IfNoneMatch = N
     response_class=Response,
     responses=_file("application/x-tar", "The archive."),
 )
-def get_dataset(state: State, run: CurrentRun, if_none_match: IfNoneMatch = None) -> Response:
+def get_dataset(state: State, run: ResultsRun, if_none_match: IfNoneMatch = None) -> Response:
     datasets = dataset_manifests(state.store, run)
     tag = "-".join(key.digest for key, _ in datasets.values())
     if _has(if_none_match, tag):
@@ -96,7 +95,7 @@ def get_dataset(state: State, run: CurrentRun, if_none_match: IfNoneMatch = None
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **_ERRORS},
 )
 def get_report(
-    state: State, run: CurrentRun, accept: Annotated[str, Header()] = "*/*"
+    state: State, run: ResultsRun, accept: Annotated[str, Header()] = "*/*"
 ) -> RunReport | Response:
     report = assemble_report(state.store, run)
     if "text/html" not in accept:

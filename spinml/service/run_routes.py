@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 from anyio import sleep
-from fastapi import APIRouter, Depends, Header, Query, Request, Response, status
+from fastapi import APIRouter, Header, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
@@ -19,16 +19,20 @@ from spinml.errors import (
     PayloadTooLargeError,
     PluginError,
     PreferenceViolationError,
+    QuotaExceededError,
+    QuotaSpentError,
     UnknownFeatureError,
 )
 from spinml.privacy.receive import bundle_from_parts
 from spinml.service import runs
 from spinml.service.answers import documented
-from spinml.service.auth import CurrentTenant, State
+from spinml.service.auth import Deleter, Reader, SeenRun, State, Submitter
+from spinml.service.erasure import delete_run as delete_with_receipt
 from spinml.service.erasure import erase
-from spinml.service.models import Run, RunState
+from spinml.service.models import Event, Run, RunState
 from spinml.service.multipart import BODY, read_parts
 from spinml.service.schemas import RunPage, RunStatus, run_status
+from spinml.service.state import ServiceState
 from spinml.service.submit import submit
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
@@ -44,18 +48,6 @@ IdempotencyKey = Annotated[
         description="Names this submission: sending it again makes no second run.",
     ),
 ]
-
-
-def current_run(state: State, tenant: CurrentTenant, run_id: str) -> Run:
-    """The run of the path, if it is the tenant's.
-
-    Raises:
-        NotFoundError: no such run of this tenant.
-    """
-    return runs.get_run(state.database, tenant, run_id)
-
-
-CurrentRun = Annotated[Run, Depends(current_run)]
 
 
 @router.post(
@@ -78,6 +70,8 @@ CurrentRun = Annotated[Run, Depends(current_run)]
                 PayloadTooLargeError,
                 PluginError,
                 PreferenceViolationError,
+                QuotaExceededError,
+                QuotaSpentError,
                 UnknownFeatureError,
             }
         ),
@@ -88,14 +82,18 @@ async def submit_run(
     request: Request,
     response: Response,
     state: State,
-    tenant: CurrentTenant,
+    tenant: Submitter,
     idempotency_key: IdempotencyKey,
+    priority: Annotated[
+        int, Query(ge=-100, le=100, description="Among your own runs; higher ones begin first.")
+    ] = 0,
 ) -> RunStatus:
     limits = state.config.service.limits
     parts = await read_parts(request, limits)
 
     def check_and_submit() -> tuple[Run, bool]:
-        return submit(state, tenant, idempotency_key, bundle_from_parts(parts, limits))
+        bundle = bundle_from_parts(parts, limits)
+        return submit(state, tenant, idempotency_key, bundle, priority)
 
     run, is_new = await run_in_threadpool(check_and_submit)
     response.headers["Location"] = f"/v1/runs/{run.id}"
@@ -112,7 +110,7 @@ async def submit_run(
 )
 def list_runs(
     state: State,
-    tenant: CurrentTenant,
+    tenant: Reader,
     limit: Annotated[int, Query(ge=1, le=200, description="Runs a page.")] = 50,
     after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
 ) -> RunPage:
@@ -126,7 +124,7 @@ def list_runs(
     description="Its state, and how far each stage is.",
     responses=documented({NotFoundError}),
 )
-def get_run(run: CurrentRun) -> RunStatus:
+def get_run(run: SeenRun) -> RunStatus:
     return run_status(run)
 
 
@@ -142,12 +140,12 @@ def get_run(run: CurrentRun) -> RunStatus:
 )
 async def follow_run(
     state: State,
-    run: CurrentRun,
+    run: SeenRun,
     last_event_id: Annotated[int, Header(alias="Last-Event-ID", ge=0)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
     seq = last_event_id
     while True:
-        events = await run_in_threadpool(runs.events_after, state.database, run.id, seq)
+        events = await run_in_threadpool(_events, state, run, seq)
         if events is None:  # deleted meanwhile
             return
         for event in events:
@@ -161,9 +159,13 @@ async def follow_run(
             await sleep(EVENT_POLL_S)
 
 
-def _has_ended_before(state: State, run: Run, seq: int) -> bool:
+def _events(state: ServiceState, run: Run, seq: int) -> Sequence[Event] | None:
+    return runs.events_after(state.database, run.tenant_id, run.id, seq)
+
+
+def _has_ended_before(state: ServiceState, run: Run, seq: int) -> bool:
     """Whether the final event lies at or before ``seq``: nothing more will come."""
-    now = runs.find_run(state.database, run.id)
+    now = runs.find_run(state.database, run.tenant_id, run.id)
     return now is None or (RunState(now.state).final and now.last_event <= seq)
 
 
@@ -173,7 +175,7 @@ def _has_ended_before(state: State, run: Run, seq: int) -> bool:
     description="A queued run ends now, a running one as soon as its stage notices.",
     responses=documented({NotFoundError, ConflictError}),
 )
-def cancel_run(state: State, tenant: CurrentTenant, run_id: str) -> RunStatus:
+def cancel_run(state: State, tenant: Submitter, run_id: str) -> RunStatus:
     return run_status(runs.request_cancel(state.database, tenant, run_id))
 
 
@@ -183,9 +185,11 @@ def cancel_run(state: State, tenant: CurrentTenant, run_id: str) -> RunStatus:
     summary="Delete a run",
     description=(
         "Erases what was sent, the run's rows, and every artifact that no other run of yours "
-        "holds. A running one is to be cancelled first."
+        "holds, from the store and every node's cache; `/v1/receipts` keeps their hashes. A "
+        "running one is to be cancelled first."
     ),
     responses=documented({NotFoundError, ConflictError, ArtifactError}),
 )
-def delete_run(state: State, tenant: CurrentTenant, run_id: str) -> None:
-    erase(state.database, state.store, runs.delete_run(state.database, tenant, run_id))
+def delete_run(state: State, tenant: Deleter, run_id: str) -> None:
+    keys = delete_with_receipt(state.database, tenant, run_id)
+    erase(state.database, state.store, state.evict, keys)

@@ -1,4 +1,4 @@
-"""Runs in the database, seen by their owner: submit, look up, list, cancel, delete."""
+"""Runs in the database, seen by their owner: submit, look up, list, cancel."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ from dataclasses import dataclass
 from sqlalchemy import Select, select, tuple_
 from sqlalchemy.orm import Session, selectinload
 
-from spinml.errors import ConflictError, NotFoundError, ServerUnavailableError
+from spinml.errors import (
+    ArtifactNotFoundError,
+    ConflictError,
+    NotFoundError,
+    ServerUnavailableError,
+)
+from spinml.pipeline.manifest import Manifest
 from spinml.pipeline.plan import Plan
-from spinml.pipeline.stages import ArtifactKey, StageKind
+from spinml.pipeline.stages import Stage, StageKind
 from spinml.request import TrainingRequest
+from spinml.service import queue, quotas
 from spinml.service.database import Database
 from spinml.service.journal import record_state, settle_stages
-from spinml.service.models import Erasure, Event, Run, RunStage, RunState, Tenant
-from spinml.service.plans import plan_to_json
+from spinml.service.ledger import Erasure, note_stored
+from spinml.service.locks import lock_tenant
+from spinml.service.models import Event, Run, RunStage, RunState
+from spinml.service.plans import plan_to_json, still_needs_bundle
 
 
 @dataclass(frozen=True)
@@ -28,6 +37,38 @@ class Submission:
     bundle_digest: str
     request: TrainingRequest
     plan: Plan
+    gpus: Callable[[StageKind], float]
+    """How many GPUs a stage of a kind holds while it is executed."""
+    size_bytes: int = 0
+    """Of its segments that are not in the store."""
+    priority: int = 0
+    """Among the tenant's own runs; higher ones are begun first."""
+
+    @property
+    def wants(self) -> quotas.Wants:
+        """What its tenant's quotas must allow."""
+        return quotas.Wants(
+            images={stage.digest: images_of(stage) for stage in self.plan if images_of(stage)},
+            gpus=any(self.gpus(stage.kind) > 0 for stage in self.plan),
+            size_bytes=self.size_bytes,
+        )
+
+
+def images_of(stage: Stage) -> int:
+    """How many images a stage draws for the dataset."""
+    if stage.kind is not StageKind.GENERATE:
+        return 0
+    return int(stage.params["images_per_class"]) * len(stage.params["label_classes"])
+
+
+def check_quotas(database: Database, submission: Submission) -> None:
+    """Refuse a submission that its tenant's quotas do not allow, before anything is stored.
+
+    Raises:
+        QuotaSpentError, QuotaExceededError: see :func:`spinml.service.quotas.check`.
+    """
+    with database.read() as session:
+        quotas.check(session, submission.tenant, submission.wants)
 
 
 def find_submission(
@@ -44,16 +85,18 @@ def find_submission(
 
 
 def insert_run(
-    database: Database, submission: Submission, is_stored: Callable[[], bool]
+    database: Database, submission: Submission, sources: Callable[[], Sequence[Manifest]]
 ) -> tuple[Run, bool]:
     """Queue a run with its stages and first event, at once; (run, whether it is new).
 
     Args:
-        is_stored: whether the run's source segments are in the store. Asked while nobody else can
-            begin to erase them, so that what it says holds as long as the run does.
+        sources: reads the manifests of the run's source segments, or raises
+            ArtifactNotFoundError. Asked while nobody else can begin to erase them, so that what
+            it says holds as long as the run needs them.
 
     Raises:
         ConflictError: the idempotency key was used for another bundle.
+        QuotaSpentError, QuotaExceededError: see :func:`spinml.service.quotas.check`.
         ServerUnavailableError: an artifact that the run needs is being erased just now.
     """
     with database.write() as session:
@@ -61,11 +104,17 @@ def insert_run(
         run = session.scalar(_by_key(submission.tenant, submission.idempotency_key))
         if run is not None:
             return _same_bundle(run, submission.bundle_digest), False
-        if _erasing(session, submission) or not is_stored():
-            raise ServerUnavailableError(
-                "an artifact that this run needs is being erased just now",
-                remedy="submit it again with the same idempotency key",
-            )
+        quotas.check(session, submission.tenant, submission.wants)
+        if _erasing(session, submission):
+            raise _erased_just_now()
+        try:
+            manifests = sources()
+        except ArtifactNotFoundError:
+            raise _erased_just_now() from None
+        for manifest in manifests:
+            note_stored(session, submission.tenant, manifest)
+        if queue.is_idle(session, submission.tenant):
+            queue.catch_up(session, submission.tenant)
         run = _new_run(submission)
         session.add(run)
         session.flush()
@@ -80,7 +129,7 @@ def get_run(database: Database, tenant: str, run_id: str) -> Run:
         NotFoundError: no such run, or another tenant's, or no run id at all: never distinguished.
     """
     with database.read() as session:
-        return _owned(session, tenant, run_id)
+        return owned(session, tenant, run_id)
 
 
 def list_runs(
@@ -103,25 +152,45 @@ def list_runs(
             .limit(limit + 1)
         )
         if after is not None:
-            last = _owned(session, tenant, after)
+            last = owned(session, tenant, after)
             query = query.where(tuple_(Run.created_at, Run.id) < (last.created_at, last.id))
         runs = session.scalars(query).all()
     return runs[:limit], len(runs) > limit
 
 
-def events_after(database: Database, run_id: uuid.UUID, seq: int) -> Sequence[Event] | None:
-    """Events of a run behind number ``seq``; None once the run is deleted."""
+def list_all(
+    database: Database, tenant: str | None, state: RunState | None, limit: int
+) -> Sequence[Run]:
+    """Runs of one tenant or of all, for the operator: newest first, without their stages."""
+    query = select(Run).order_by(Run.created_at.desc(), Run.id.desc()).limit(limit)
+    if tenant is not None:
+        query = query.where(Run.tenant_id == tenant)
+    if state is not None:
+        query = query.where(Run.state == state)
     with database.read() as session:
-        query = select(Event).where(Event.run_id == run_id, Event.seq > seq).order_by(Event.seq)
+        return session.scalars(query).all()
+
+
+def events_after(
+    database: Database, tenant: str, run_id: uuid.UUID, seq: int
+) -> Sequence[Event] | None:
+    """Events of a tenant's run behind number ``seq``; None once the run is deleted."""
+    with database.read() as session:
+        query = (
+            select(Event)
+            .join(Run, Run.id == Event.run_id)
+            .where(Run.tenant_id == tenant, Event.run_id == run_id, Event.seq > seq)
+            .order_by(Event.seq)
+        )
         events = session.scalars(query).all()
-        is_there = bool(events) or session.get(Run, run_id) is not None
+        is_there = bool(events) or session.scalar(_by_id(tenant, run_id)) is not None
     return events if is_there else None
 
 
-def find_run(database: Database, run_id: uuid.UUID) -> Run | None:
-    """A run as it stands now, without its stages; None once it is deleted."""
+def find_run(database: Database, tenant: str, run_id: uuid.UUID) -> Run | None:
+    """A tenant's run as it stands now, without its stages; None once it is deleted."""
     with database.read() as session:
-        return session.get(Run, run_id)
+        return session.scalar(_by_id(tenant, run_id))
 
 
 def request_cancel(database: Database, tenant: str, run_id: str) -> Run:
@@ -134,7 +203,7 @@ def request_cancel(database: Database, tenant: str, run_id: str) -> Run:
         ConflictError: the run has succeeded or failed.
     """
     with database.write() as session:
-        run = _owned(session, tenant, run_id, lock=True)
+        run = owned(session, tenant, run_id, lock=True)
         if run.state in (RunState.SUCCEEDED, RunState.FAILED):
             raise ConflictError(
                 f"the run has {run.state} already", remedy="delete it to erase what it made"
@@ -143,45 +212,12 @@ def request_cancel(database: Database, tenant: str, run_id: str) -> Run:
         if run.state == RunState.QUEUED:
             settle_stages(session, run, RunState.CANCELLED)
             record_state(session, run, RunState.CANCELLED)
+            run.needs_bundle = False
         return run
 
 
-def delete_run(database: Database, tenant: str, run_id: str) -> list[ArtifactKey]:
-    """Delete a run's rows and name the artifacts that no other run of the tenant holds.
-
-    The artifacts are noted as erasures in the same transaction; :mod:`spinml.service.erasure`
-    erases them.
-
-    Raises:
-        NotFoundError: no such run of this tenant.
-        ConflictError: the run is running.
-    """
-    with database.write() as session:
-        lock_tenant(session, tenant)
-        run = _owned(session, tenant, run_id, lock=True)
-        if run.state == RunState.RUNNING:
-            raise ConflictError(
-                "the run is running",
-                remedy="cancel it first, and delete it when its state is cancelled",
-            )
-        held = {stage.digest: stage.kind for stage in run.stages}
-        others = (
-            select(RunStage.digest)
-            .join(Run, Run.id == RunStage.run_id)
-            .where(Run.tenant_id == tenant, Run.id != run.id, RunStage.digest.in_(held))
-        )
-        shared = set(session.scalars(others))
-        session.delete(run)
-        keys = []
-        for digest in sorted(set(held) - shared):
-            session.merge(Erasure(tenant_id=tenant, digest=digest, kind=held[digest]))
-            keys.append(ArtifactKey(tenant, StageKind(held[digest]), digest))
-        return keys
-
-
-def lock_tenant(session: Session, tenant: str) -> None:
-    """Serialise what changes which artifacts a tenant's runs hold."""
-    session.execute(select(Tenant.id).where(Tenant.id == tenant).with_for_update())
+def _by_id(tenant: str, run_id: uuid.UUID) -> Select[Run]:
+    return select(Run).where(Run.id == run_id, Run.tenant_id == tenant)
 
 
 def _by_key(tenant: str, idempotency_key: str) -> Select[Run]:
@@ -202,9 +238,13 @@ def _same_bundle(run: Run, bundle_digest: str) -> Run:
     return run
 
 
-def _owned(session: Session, tenant: str, run_id: str, *, lock: bool = False) -> Run:
-    query = select(Run).where(Run.id == _parse_id(run_id), Run.tenant_id == tenant)
-    query = query.options(selectinload(Run.stages))
+def owned(session: Session, tenant: str, run_id: str, *, lock: bool = False) -> Run:
+    """A tenant's run with its stages.
+
+    Raises:
+        NotFoundError: no such run of this tenant.
+    """
+    query = _by_id(tenant, _parse_id(run_id)).options(selectinload(Run.stages))
     run = session.scalar(query.with_for_update() if lock else query)
     if run is None:
         raise _not_found()
@@ -222,6 +262,13 @@ def _not_found() -> NotFoundError:
     return NotFoundError("no such run", remedy="GET /v1/runs lists yours")
 
 
+def _erased_just_now() -> ServerUnavailableError:
+    return ServerUnavailableError(
+        "an artifact that this run needs is being erased just now",
+        remedy="submit it again with the same idempotency key",
+    )
+
+
 def _erasing(session: Session, submission: Submission) -> bool:
     digests = list(submission.plan.stages)
     query = select(Erasure.digest).where(
@@ -237,16 +284,21 @@ def _new_run(submission: Submission) -> Run:
             position=position,
             kind=stage.kind.value,
             label=stage.label,
+            gpus=submission.gpus(stage.kind),
+            images=images_of(stage),
             **({"state": "done"} if stage.kind is StageKind.SEGMENT else {}),
         )
         for position, stage in enumerate(submission.plan)
     ]
-    return Run(
+    run = Run(
         id=uuid.uuid4(),
         tenant_id=submission.tenant,
         idempotency_key=submission.idempotency_key,
         bundle_digest=submission.bundle_digest,
         request=submission.request.model_dump(mode="json"),
         plan=plan_to_json(submission.plan),
+        priority=submission.priority,
         stages=stages,
     )
+    run.needs_bundle = still_needs_bundle(run)
+    return run

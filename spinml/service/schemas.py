@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from spinml.pipeline.stages import StageKind
+from spinml.service.ledger import Receipt
 from spinml.service.models import Run, RunStage, RunState, StageState
 
 
@@ -62,6 +63,48 @@ class RunPage(_Answer):
     next: UUID | None = Field(description="Give it as `after` for the next page; null at the end.")
 
 
+class QuotaStatus(_Answer):
+    """What you use and may use; a limit of null is none."""
+
+    weight: float = Field(description="Your share of the queue against the others'.")
+    running_runs: int
+    queued_runs: int
+    max_concurrent_runs: int | None
+    images: int = Field(description="In 30 days, with those that your runs will still draw.")
+    max_images: int | None
+    gpu_seconds: float = Field(description="In 30 days.")
+    max_gpu_seconds: float | None
+    stored_bytes: int
+    max_stored_bytes: int | None
+
+
+class ErasedArtifact(_Answer):
+    """What was erased, by its hashes."""
+
+    kind: StageKind
+    digest: str = Field(description="Of the stage's parameters and inputs.")
+    size_bytes: int | None = Field(description="null: it was never finished.")
+    content_sha256: str | None = Field(description="Over the hashes of its files.")
+
+
+class ReceiptStatus(_Answer):
+    """That something was erased."""
+
+    id: UUID
+    run_id: UUID | None = Field(description="The run deleted; null: no run needed these any more.")
+    reason: str
+    created_at: datetime
+    completed_at: datetime | None = Field(description="When all was gone, from every cache, too.")
+    kept: int = Field(description="Artifacts of the run that another run of yours holds.")
+    artifacts: list[ErasedArtifact]
+
+
+class ReceiptPage(_Answer):
+    """Receipts, newest first."""
+
+    receipts: list[ReceiptStatus]
+
+
 class StateEvent(_Answer):
     """Data of an event `state`; the last one's state is final."""
 
@@ -102,4 +145,17 @@ def run_status(run: Run) -> RunStatus:
         updated_at=run.updated_at,
         stages=[stage_status(s) for s in run.stages if s.kind != StageKind.SEGMENT],
         error=ErrorInfo.model_validate(run.error) if run.error else None,
+    )
+
+
+def receipt_status(receipt: Receipt) -> ReceiptStatus:
+    """A receipt as its tenant sees it."""
+    return ReceiptStatus(
+        id=receipt.id,
+        run_id=receipt.run_id,
+        reason=receipt.reason,
+        created_at=receipt.created_at,
+        completed_at=receipt.completed_at,
+        kept=receipt.kept,
+        artifacts=[ErasedArtifact.model_validate(item) for item in receipt.artifacts],
     )

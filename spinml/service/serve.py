@@ -15,6 +15,7 @@ from ray import serve
 from starlette.types import ASGIApp
 
 from spinml.config import ServerConfig, load_config
+from spinml.distributed.caches import evict_everywhere
 from spinml.distributed.executor import Executor
 from spinml.distributed.operations import load
 from spinml.pipeline.artifacts import ArtifactStore
@@ -96,6 +97,8 @@ class DispatcherDeployment:
             open_database(config),
             store,
             factory(config, store),
+            evict_everywhere,
+            retention=config.service.retention,
             max_concurrent_runs=config.service.max_concurrent_runs,
         )
         self._dispatcher.start()

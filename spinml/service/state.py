@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from spinml.bundle import SanitizedBundle
 from spinml.config import ServerConfig
+from spinml.distributed.caches import evict_everywhere
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import Plan, make_plan
 from spinml.service.database import Database
+from spinml.service.erasure import Evict
 from spinml.service.keys import KeyVerifier
 from spinml.synthesis.identity import checkpoint_identity
 
@@ -25,6 +27,7 @@ class ServiceState:
     store: ArtifactStore
     keys: KeyVerifier
     planner: Planner
+    evict: Evict
 
     @classmethod
     def from_config(cls, config: ServerConfig) -> ServiceState:
@@ -41,11 +44,15 @@ class ServiceState:
             return make_plan(bundle.request, bundle.segments, config, checkpoint_id)
 
         store = open_store(config)
-        return cls(config, database, store, KeyVerifier(database), planner)
+        return cls(config, database, store, KeyVerifier(database), planner, evict_everywhere)
 
 
 def open_database(config: ServerConfig) -> Database:
-    """The database of ``config``, with its tables."""
+    """The database of ``config``, with its tables.
+
+    Raises:
+        ConfigError, ServerUnavailableError, SchemaVersionError: see :class:`Database`.
+    """
     database = Database(config.store.database.get_secret_value())
     database.create()
     return database

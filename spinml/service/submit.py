@@ -7,12 +7,13 @@ from pathlib import Path
 
 from spinml.bundle import SanitizedBundle, SanitizedSegment
 from spinml.config import CheckpointConfig
+from spinml.distributed.resources import demand_of
 from spinml.errors import UnknownFeatureError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import segment_stage
-from spinml.pipeline.stages import ArtifactKey
+from spinml.pipeline.stages import ArtifactKey, StageKind
 from spinml.service.models import Run
-from spinml.service.runs import Submission, find_submission, insert_run
+from spinml.service.runs import Submission, check_quotas, find_submission, insert_run
 from spinml.service.state import ServiceState
 from spinml.synthesis.identity import expandable_features
 
@@ -20,7 +21,11 @@ SEGMENT_FILE = "segment.json"
 
 
 def submit(
-    state: ServiceState, tenant: str, idempotency_key: str, bundle: SanitizedBundle
+    state: ServiceState,
+    tenant: str,
+    idempotency_key: str,
+    bundle: SanitizedBundle,
+    priority: int = 0,
 ) -> tuple[Run, bool]:
     """Store ``bundle`` and queue its run; (run, whether it is new).
 
@@ -30,6 +35,7 @@ def submit(
     Raises:
         ConflictError: the idempotency key was used for another bundle.
         UnknownFeatureError: a segment's feature has no ControlNet here.
+        QuotaSpentError, QuotaExceededError: the tenant's quotas do not allow it; nothing is stored.
         ServerUnavailableError: what the run needs is being erased; submit it again.
         ArtifactError: the store failed.
     """
@@ -37,12 +43,34 @@ def submit(
     if known is not None:
         return known, False
     refuse_unexpandable(state.config.checkpoint, bundle)
-    plan = state.planner(bundle)
-    keys = [store_segment(state.store, tenant, segment) for segment in bundle.segments]
-    submission = Submission(tenant, idempotency_key, bundle.digest, bundle.request, plan)
-    return insert_run(
-        state.database, submission, lambda: all(state.store.exists(key) for key in keys)
+
+    def gpus(kind: StageKind) -> float:
+        return demand_of(kind, state.config).total().get("GPU", 0.0)
+
+    store = state.store
+    keys = {segment_stage(segment).key(tenant): segment for segment in bundle.segments}
+    new = [segment for key, segment in keys.items() if not store.exists(key)]
+    submission = Submission(
+        tenant,
+        idempotency_key,
+        bundle.digest,
+        bundle.request,
+        state.planner(bundle),
+        gpus=gpus,
+        size_bytes=sum(size_bytes(segment) for segment in new),
+        priority=priority,
     )
+    check_quotas(state.database, submission)
+    for segment in new:
+        store_segment(store, tenant, segment)
+    return insert_run(
+        state.database, submission, lambda: [store.read_manifest(key) for key in keys]
+    )
+
+
+def size_bytes(segment: SanitizedSegment) -> int:
+    """How much a segment takes in the store."""
+    return len(_words(segment).encode()) + sum(len(image) for image in segment.images)
 
 
 def refuse_unexpandable(config: CheckpointConfig, bundle: SanitizedBundle) -> None:
@@ -85,9 +113,13 @@ def store_segment(store: ArtifactStore, tenant: str, segment: SanitizedSegment) 
 
 def write_segment(segment: SanitizedSegment, folder: Path) -> None:
     """Write a segment's files into ``folder``."""
-    text = segment.model_dump_json(exclude={"images"})
-    (folder / SEGMENT_FILE).write_text(text, encoding="utf-8")
+    (folder / SEGMENT_FILE).write_text(_words(segment), encoding="utf-8")
     images = folder / "images"
     images.mkdir()
     for index, image in enumerate(segment.images):
         (images / f"{index:03d}.png").write_bytes(image)
+
+
+def _words(segment: SanitizedSegment) -> str:
+    """What ``segment.json`` holds."""
+    return segment.model_dump_json(exclude={"images"})

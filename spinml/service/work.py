@@ -11,7 +11,14 @@ from typing import Any, Protocol
 from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from spinml.errors import SpinMLError, StageCancelledError
+from spinml.errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    SpinMLError,
+    StageCancelledError,
+)
+from spinml.pipeline.artifacts import ArtifactStore
+from spinml.pipeline.manifest import Manifest
 from spinml.pipeline.plan import Plan
 from spinml.service.database import Database
 from spinml.service.leases import (
@@ -53,9 +60,17 @@ class RunWork:
     and :meth:`cancel` (the owner asked) the run's stage only sees that it shall end.
     """
 
-    def __init__(self, database: Database, owner: str, claim: Claim, execute: Execute) -> None:
+    def __init__(
+        self,
+        database: Database,
+        store: ArtifactStore,
+        owner: str,
+        claim: Claim,
+        execute: Execute,
+    ) -> None:
         self.claim = claim
         self._database = database
+        self._store = store
         self._owner = owner
         self._execute = execute
         self._ending: Callable[[], None] | None = None
@@ -110,9 +125,10 @@ class RunWork:
         if is_progress and time.monotonic() - at < REPORT_EVERY_S:
             return
         self._reported[report.digest] = (state, time.monotonic())
+        manifest = self._manifest(report.digest, state)
 
         def write() -> None:
-            report_stage(self._database, self._owner, self.claim.run_id, report, state)
+            report_stage(self._database, self._owner, self.claim.run_id, report, state, manifest)
 
         if not is_progress:
             self._patiently(write)
@@ -121,6 +137,19 @@ class RunWork:
             write()
         except DBAPIError as error:  # the next report tells more
             _log.warning("run %s: a report is lost: %s", self.claim.run_id, type(error).__name__)
+
+    def _manifest(self, digest: str, state: StageState) -> Manifest | None:
+        """Of an artifact that is there now; what is missed here, the next stocktaking finds."""
+        if state not in (StageState.DONE, StageState.REUSED):
+            return None
+        key = self.claim.plan.stages[digest].key(self.claim.tenant)
+        try:
+            return self._store.read_manifest(key)
+        except ArtifactNotFoundError:  # gone, and nothing that was missing needed it
+            return None
+        except ArtifactError as error:
+            _log.warning("run %s: a manifest is not read: %s", self.claim.run_id, error.code)
+            return None
 
     def _finisher(self, state: RunState, error: dict[str, Any] | None = None) -> Callable[[], None]:
         return lambda: finish_run(self._database, self._owner, self.claim.run_id, state, error)

@@ -12,6 +12,7 @@ from spinml.errors import (
     ConflictError,
     NotFoundError,
     NotReadyError,
+    QuotaSpentError,
     ServerUnavailableError,
     ServiceError,
 )
@@ -89,6 +90,14 @@ def test_retry_after_is_obeyed(monkeypatch):
     client, _ = client_of(failed(429, "rate", **{"Retry-After": "7"}), told(run_status()))
     client.status(RUN)
     assert waits == [7.0]
+
+
+def test_a_spent_quota_is_told_and_not_waited_for():
+    spent = failed(429, "quota_spent", **{"Retry-After": "86400"})
+    client, script = client_of(spent)
+    with pytest.raises(QuotaSpentError):
+        client.status(RUN)
+    assert len(script.requests) == 1
 
 
 def test_patience_ends():

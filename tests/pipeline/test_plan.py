@@ -230,3 +230,20 @@ def test_stages_of_one_segment_at_two_schemes_are_told_apart() -> None:
     assert {"fine-tune target at L1", "fine-tune target at L2"} <= set(labels)
     assert labels.count("class images target") == 1
     assert len(labels) == len(set(labels)) + labels.count("segment target") - 1
+
+
+def test_a_segment_is_needed_until_what_takes_it_is_done() -> None:
+    whole = plan("L2", "L1")
+    sent = {s.label.split()[1]: s.digest for s in whole if s.kind is StageKind.SEGMENT}
+    assert whole.needed_segments(()) == set(sent.values())
+    done = {digest(whole, "expand background from canny")}
+    assert whole.needed_segments(done) == {sent["target"]}
+    done.add(digest(whole, "fine-tune target"))
+    assert whole.needed_segments(done) == set()
+
+
+def test_words_alone_are_needed_by_no_stage() -> None:
+    words = plan("L0", "L0")
+    assert words.needed_segments(()) == set()
+    gone = missing(words, lambda stage: False)
+    assert [stage.kind for stage in gone] == kinds(words)

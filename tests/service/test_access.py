@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from spinml.service.app import create_app
 from spinml.service.database import Database
 from spinml.service.keys import create_key, list_keys, revoke_key
+from spinml.service.models import Scope
 from spinml.service.state import ServiceState
 from tests.service import bundles
 from tests.service.conftest import Headers
@@ -59,12 +60,70 @@ def test_wrong_secret_expired_revoked(client: TestClient, state: ServiceState) -
     assert client.get("/v1/runs", headers=bearer(good)).status_code == 200
     wrong = good[:-1] + ("A" if good[-1] != "A" else "B")
     expired = create_key(state.database, "anna", valid_for=timedelta(seconds=-1))
-    answers = [client.get("/v1/runs", headers=bearer(key)) for key in (wrong, expired)]
+    refuses(client.get("/v1/runs", headers=bearer(wrong)), 401, "authentication_failed")
+    refuses(client.get("/v1/runs", headers=bearer(expired)), 401, "key_expired")
     revoke_key(state.database, good.split("_")[1])
-    answers.append(client.get("/v1/runs", headers=bearer(good)))
+    answer = client.get("/v1/runs", headers=bearer(good))
+    refuses(answer, 401, "key_revoked")
+    assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+def test_who_lacks_the_secret_is_not_told_that_the_key_was_revoked(
+    client: TestClient, state: ServiceState
+) -> None:
+    key = create_key(state.database, "anna")
+    revoke_key(state.database, key.split("_")[1])
+    guessed = "_".join([*key.split("_")[:2], "x" * 43])
+    unknown = bearer("spin_0123456789ab_" + "x" * 43)
+    answers = [client.get("/v1/runs", headers=headers) for headers in (bearer(guessed), unknown)]
     for answer in answers:
         refuses(answer, 401, "authentication_failed")
-    assert len({answer.json()["error"]["message"] for answer in answers}) == 1
+    assert answers[0].json()["error"] == answers[1].json()["error"]
+
+
+NEEDED = {
+    ("GET", "/v1/runs"): Scope.READ,
+    ("GET", "/v1/runs/RUN"): Scope.READ,
+    ("GET", "/v1/runs/RUN/events"): Scope.READ,
+    ("GET", "/v1/quota"): Scope.READ,
+    ("POST", "/v1/runs"): Scope.SUBMIT,
+    ("POST", "/v1/runs/RUN/cancel"): Scope.SUBMIT,
+    ("GET", "/v1/runs/RUN/model"): Scope.RESULTS,
+    ("GET", "/v1/runs/RUN/dataset"): Scope.RESULTS,
+    ("GET", "/v1/runs/RUN/embeddings"): Scope.RESULTS,
+    ("GET", "/v1/runs/RUN/report"): Scope.RESULTS,
+    ("GET", "/v1/receipts"): Scope.DELETE,
+    ("DELETE", "/v1/runs/RUN"): Scope.DELETE,
+}
+
+
+def test_each_route_needs_its_scope_and_no_other(
+    client: TestClient, headers: Headers, state: ServiceState
+) -> None:
+    run_id = send(client, headers("anna"), bundles.bundle().to_parts()).json()["id"]
+    client.post(f"/v1/runs/{run_id}/cancel", headers=headers("anna"))  # so that its events end
+    for scope in Scope:
+        has = bearer(create_key(state.database, "anna", scopes=[scope]))
+        lacks = bearer(create_key(state.database, "anna", scopes=set(Scope) - {scope}))
+        for (method, route), needed in NEEDED.items():
+            if needed is not scope:
+                continue
+            path = route.replace("RUN", run_id)
+            answer = client.request(method, path, headers=lacks)
+            refuses(answer, 403, "scope_missing")
+            assert answer.json()["error"]["details"] == {"missing": [scope.value]}
+            assert client.request(method, path, headers=has).status_code not in (401, 403), route
+
+
+def test_a_missing_scope_does_not_tell_whether_a_run_exists(
+    client: TestClient, headers: Headers, state: ServiceState
+) -> None:
+    run_id = send(client, headers("anna"), bundles.bundle().to_parts()).json()["id"]
+    lacks = bearer(create_key(state.database, "bert", scopes=[Scope.SUBMIT]))
+    answers = [client.get(f"/v1/runs/{name}", headers=lacks) for name in (run_id, uuid.uuid4())]
+    for answer in answers:
+        refuses(answer, 403, "scope_missing")
+    assert answers[0].json()["error"] == answers[1].json()["error"]
 
 
 def test_the_database_holds_no_secret(state: ServiceState) -> None:

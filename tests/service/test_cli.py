@@ -9,11 +9,15 @@ import pytest
 from typer.testing import CliRunner
 
 from spinml.device.key import key_file
+from spinml.distributed.caches import evict_here
 from spinml.errors import AuthenticationError, ConflictError, NotFoundError
-from spinml.service.cli import admin
+from spinml.pipeline.artifacts import ArtifactStore
+from spinml.service.admin import admin
 from spinml.service.database import Database
-from spinml.service.keys import KeyVerifier, revoke_key
+from spinml.service.erasure import delete_run, erase
+from spinml.service.keys import KeyVerifier, create_tenant, revoke_key
 from spinml.service.launch import own_key
+from tests.service.submissions import submit_to
 
 
 @pytest.fixture
@@ -29,18 +33,30 @@ def test_a_keys_life(config_file: str, sqlite_url: str) -> None:
         return CliRunner().invoke(admin, options, catch_exceptions=False).stdout.strip()
 
     run("tenant", "create", "anna")
+    run("quota", "set", "anna", "--images", "50", "--gpu-seconds", "9.5", "--weight", "2")
+    run("quota", "set", "anna", "--images", "-1", "--concurrent-runs", "3")
+    (quota,) = json.loads(run("quota", "show", "anna", "--json"))
+    assert (quota["max_images"], quota["max_gpu_seconds"], quota["weight"]) == (None, 9.5, 2)
+    assert (quota["max_concurrent_runs"], quota["images"]) == (3, 0)
     assert [row["tenant"] for row in json.loads(run("tenant", "list", "--json"))] == ["anna"]
     key = run("key", "create", "anna", "--label", "phone", "--days", "3")
     keys = KeyVerifier(Database(sqlite_url))
-    assert keys.tenant_of(key) == "anna"
+    assert keys.caller(key).tenant == "anna"
     (row,) = json.loads(run("key", "list", "anna", "--json"))
-    assert row["label"] == "phone"
+    assert (row["label"], len(row["scopes"].split())) == ("phone", 4)
     assert key not in run("key", "list")
+    reader = run("key", "create", "anna", "--scope", "runs:read")
+    assert keys.caller(reader).scopes == {"runs:read"}
     run("key", "revoke", row["id"])
     with pytest.raises(AuthenticationError):
-        keys.tenant_of(key)
+        keys.caller(key)
     with pytest.raises(ConflictError):
         run("tenant", "create", "anna")
+    run("quota", "set", "anna", "--images", "50", "--gpu-seconds", "9.5", "--weight", "2")
+    run("quota", "set", "anna", "--images", "-1", "--concurrent-runs", "3")
+    (quota,) = json.loads(run("quota", "show", "anna", "--json"))
+    assert (quota["max_images"], quota["max_gpu_seconds"], quota["weight"]) == (None, 9.5, 2)
+    assert (quota["max_concurrent_runs"], quota["images"]) == (3, 0)
     with pytest.raises(NotFoundError):
         run("key", "create", "nobody")
 
@@ -56,3 +72,29 @@ def test_this_machines_key_is_made_once_and_private(
     assert key_file().stat().st_mode & 0o777 == 0o600
     revoke_key(database, key.split("_")[1])
     assert own_key(database, key_file()) != key
+
+
+def test_runs_of_all_tenants(config_file: str, sqlite_url: str, tmp_path: Path) -> None:
+    def run(*arguments: str) -> str:
+        options = ["runs", *arguments, "--config", config_file]
+        return CliRunner().invoke(admin, options, catch_exceptions=False).stdout.strip()
+
+    database, store = Database(sqlite_url), ArtifactStore.from_url(f"file://{tmp_path}/store")
+    database.create()
+    for tenant in ("anna", "bert"):
+        create_tenant(database, tenant)
+        submit_to(database, store, tenant)
+    rows = json.loads(run("list", "--json"))
+    assert [(row["tenant"], row["state"]) for row in rows] == [
+        ("bert", "queued"),
+        ("anna", "queued"),
+    ]
+    assert "dog" not in run("list")
+    (hers,) = json.loads(run("list", "anna", "--json"))
+    assert run("cancel", "anna", hers["id"]) == "cancelled"
+    with pytest.raises(NotFoundError):
+        run("cancel", "bert", hers["id"])
+    assert len(json.loads(run("list", "--state", "queued", "--json"))) == 1
+    erase(database, store, evict_here, delete_run(database, "anna", hers["id"]))
+    (receipt,) = json.loads(run("receipts", "anna", "--json"))
+    assert (receipt["run_id"], receipt["reason"]) == (hers["id"], "deleted by its owner")

@@ -14,20 +14,30 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from spinml.config import ServerConfig
-from spinml.errors import ConfigError, ConflictError, ServerUnavailableError
+from spinml.distributed.caches import evict_here
+from spinml.errors import (
+    ArtifactNotFoundError,
+    ConfigError,
+    ConflictError,
+    ServerUnavailableError,
+)
 from spinml.pipeline.artifacts import ArtifactStore
+from spinml.pipeline.manifest import Manifest
 from spinml.pipeline.plan import make_plan
 from spinml.pipeline.stages import StageKind
 from spinml.service import runs
 from spinml.service.database import Database
 from spinml.service.dispatcher import Dispatcher
-from spinml.service.erasure import erase, erase_orphans, finish_erasures
+from spinml.service.erasure import delete_run, erase, finish_erasures
 from spinml.service.leases import LeaseLostError, claim_run, finish_run, release_run, renew_lease
-from spinml.service.models import Erasure, Run, RunState
+from spinml.service.ledger import Erasure
+from spinml.service.models import Run, RunState
 from spinml.service.plans import plan_from_json, plan_to_json
+from spinml.service.retention import erase_orphans
 from spinml.service.submit import store_segment
 from tests.service import bundles
 from tests.service.executors import QuickExecutor
+from tests.service.submissions import submit_to
 
 
 @pytest.fixture
@@ -36,12 +46,7 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 
 def queue(database: Database, store: ArtifactStore, key: str = "one", tenant: str = "anna") -> Run:
-    bundle = bundles.bundle()
-    plan = make_plan(bundle.request, bundle.segments, ServerConfig(), "checkpoint")
-    for segment in bundle.segments:
-        store_segment(store, tenant, segment)
-    submission = runs.Submission(tenant, key, bundle.digest, bundle.request, plan)
-    return runs.insert_run(database, submission, lambda: True)[0]
+    return submit_to(database, store, tenant, key)
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> None:
@@ -52,7 +57,7 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> None:
 
 
 def state_of(database: Database, run: Run) -> str:
-    found = runs.find_run(database, run.id)
+    found = runs.find_run(database, run.tenant_id, run.id)
     assert found is not None
     return found.state
 
@@ -104,13 +109,13 @@ def test_a_new_dispatcher_goes_on_where_a_stopped_one_was(
     run = queue(database, store)
     first = QuickExecutor(store)
     first.gate = lambda stage: stage.kind is not StageKind.TRAIN
-    old = Dispatcher(database, store, first, lease_s=30, poll_s=0.05)
+    old = Dispatcher(database, store, first, evict_here, lease_s=30, poll_s=0.05)
     old.start()
     wait_for(lambda: "generate" in first.executed)
     old.stop()
     assert state_of(database, run) == "running"
     second = QuickExecutor(store)
-    new = Dispatcher(database, store, second, lease_s=30, poll_s=0.05)
+    new = Dispatcher(database, store, second, evict_here, lease_s=30, poll_s=0.05)
     new.start()
     wait_for(lambda: state_of(database, run) == "succeeded")
     new.stop()
@@ -131,7 +136,9 @@ def test_no_more_at_once_than_wanted(database: Database, store: ArtifactStore) -
         time.sleep(0.1)
         running.acquire()
 
-    dispatcher = Dispatcher(database, store, execute, max_concurrent_runs=2, poll_s=0.02)
+    dispatcher = Dispatcher(
+        database, store, execute, evict_here, max_concurrent_runs=2, poll_s=0.02
+    )
     dispatcher.start()
     wait_for(lambda: len(at_once) == 4)
     dispatcher.stop()
@@ -140,11 +147,11 @@ def test_no_more_at_once_than_wanted(database: Database, store: ArtifactStore) -
 
 def test_what_is_being_erased_is_not_counted_on(database: Database, store: ArtifactStore) -> None:
     run = queue(database, store)
-    keys = runs.delete_run(database, "anna", str(run.id))
+    keys = delete_run(database, "anna", str(run.id))
     with pytest.raises(ServerUnavailableError):
         queue(database, store)
-    assert finish_erasures(database, store) == 0  # younger ones are another process's
-    assert finish_erasures(database, store, timedelta(0)) == len(keys)
+    assert finish_erasures(database, store, evict_here) == 0  # younger ones are another process's
+    assert finish_erasures(database, store, evict_here, timedelta(0)) == len(keys)
     assert store.list_keys("anna", partial=True) == []
     queue(database, store)
 
@@ -154,18 +161,24 @@ def test_a_run_whose_segments_went_meanwhile_is_not_queued(
 ) -> None:
     bundle = bundles.bundle()
     plan = make_plan(bundle.request, bundle.segments, ServerConfig(), "checkpoint")
-    submission = runs.Submission("anna", "one", bundle.digest, bundle.request, plan)
+    submission = runs.Submission(
+        "anna", "one", bundle.digest, bundle.request, plan, gpus=lambda kind: 0.0
+    )
+
+    def gone() -> list[Manifest]:
+        raise ArtifactNotFoundError("erased")
+
     with pytest.raises(ServerUnavailableError):
-        runs.insert_run(database, submission, lambda: False)
+        runs.insert_run(database, submission, gone)
     assert runs.list_runs(database, "anna", 10, None) == ([], False)
 
 
 def test_deleting_erases_only_ones_own(database: Database, store: ArtifactStore) -> None:
     mine, theirs = queue(database, store), queue(database, store, tenant="bert")
-    erase(database, store, runs.delete_run(database, "anna", str(mine.id)))
+    erase(database, store, evict_here, delete_run(database, "anna", str(mine.id)))
     assert store.list_keys("anna") == []
     assert len(store.list_keys("bert")) == 2
-    assert runs.find_run(database, theirs.id) is not None
+    assert runs.find_run(database, "bert", theirs.id) is not None
     with database.read() as session:
         assert session.scalars(select(Erasure)).all() == []
 
@@ -175,7 +188,7 @@ def test_orphans_are_erased_and_held_segments_are_not(
 ) -> None:
     queue(database, store)
     store_segment(store, "bert", bundles.bundle().segments[0])
-    assert erase_orphans(database, store) == 1
+    assert erase_orphans(database, store, evict_here) == 1
     assert (len(store.list_keys("anna")), len(store.list_keys("bert"))) == (2, 0)
 
 
@@ -207,7 +220,7 @@ def test_a_database_that_is_away_for_a_while_loses_no_run(
         return write(self)
 
     monkeypatch.setattr(Database, "write", fails_while_away)
-    dispatcher = Dispatcher(database, store, executor, lease_s=30, poll_s=0.05)
+    dispatcher = Dispatcher(database, store, executor, evict_here, lease_s=30, poll_s=0.05)
     dispatcher.start()
     assert executor.entered.wait(10)
     away.set()

@@ -9,6 +9,8 @@ import jsonschema
 import pytest
 from fastapi.testclient import TestClient
 
+from spinml.service.models import Scope
+
 METHODS = {"get", "post", "delete", "put", "patch"}
 
 
@@ -33,7 +35,11 @@ def test_every_operation_is_described(document: dict[str, Any]) -> None:
         assert operation["description"], name
         assert all(answer["description"] for answer in operation["responses"].values()), name
         if "/v1/" in name:
-            assert operation["security"] == [{"ApiKey": []}], name
+            ((scheme, scopes),) = operation["security"][0].items()
+            assert scheme == "ApiKey", name
+            assert scopes, name
+            assert set(scopes) <= set(Scope), name
+            assert "scope_missing" in str(operation["responses"]["403"]), name
     assert document["components"]["securitySchemes"]["ApiKey"]["scheme"] == "bearer"
 
 
@@ -48,10 +54,12 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     ("operation", "status", "codes"),
     [
         ("post /v1/runs", "400", {"malformed_bundle"}),
-        ("post /v1/runs", "401", {"authentication_failed"}),
+        ("post /v1/runs", "401", {"authentication_failed", "key_expired", "key_revoked"}),
+        ("post /v1/runs", "403", {"scope_missing", "quota_exceeded"}),
         ("post /v1/runs", "409", {"conflict"}),
         ("post /v1/runs", "413", {"bundle_limit", "payload_too_large"}),
         ("post /v1/runs", "422", {"invalid_request", "preference_violation", "unknown_feature"}),
+        ("post /v1/runs", "429", {"quota_spent"}),
         ("post /v1/runs", "503", {"server_unavailable"}),
         ("get /v1/runs/{run_id}", "404", {"not_found"}),
         ("get /v1/runs/{run_id}/model", "409", {"not_ready"}),

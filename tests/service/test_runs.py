@@ -14,6 +14,8 @@ import pytest
 from fastapi.testclient import TestClient
 from httpx_sse import ServerSentEvent, connect_sse
 
+from spinml.config import RetentionConfig
+from spinml.distributed.caches import evict_here
 from spinml.errors import GenerationError
 from spinml.pipeline.stages import StageKind
 from spinml.service.dispatcher import Dispatcher
@@ -31,7 +33,15 @@ def executor(state: ServiceState) -> QuickExecutor:
 
 @pytest.fixture
 def dispatcher(state: ServiceState, executor: QuickExecutor) -> Iterator[Dispatcher]:
-    dispatcher = Dispatcher(state.database, state.store, executor, lease_s=2.0, poll_s=0.05)
+    dispatcher = Dispatcher(
+        state.database,
+        state.store,
+        executor,
+        evict_here,
+        retention=RetentionConfig(bundles="with_run"),
+        lease_s=2.0,
+        poll_s=0.05,
+    )
     dispatcher.start()
     yield dispatcher
     dispatcher.stop()

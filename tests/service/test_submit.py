@@ -18,7 +18,7 @@ from spinml.errors import UnknownFeatureError
 from spinml.request import Scheme
 from spinml.service import submit as submit_module
 from spinml.service.app import create_app
-from spinml.service.erasure import erase_orphans
+from spinml.service.retention import erase_orphans
 from spinml.service.runs import list_runs
 from spinml.service.state import ServiceState
 from spinml.service.submit import refuse_unexpandable
@@ -267,7 +267,7 @@ def test_a_server_that_dies_in_between_leaves_nothing(
     assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal")
     assert "private" not in answer.text
     assert client.get("/v1/runs", headers=headers()).json()["runs"] == []
-    assert erase_orphans(state.database, state.store) == 2
+    assert erase_orphans(state.database, state.store, state.evict) == 2
 
 
 def test_a_feature_without_a_controlnet_is_refused_before_anything_is_kept(
