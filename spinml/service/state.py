@@ -46,7 +46,7 @@ class ServiceState:
 
 def open_database(config: ServerConfig) -> Database:
     """The database of ``config``, with its tables."""
-    database = Database(config.store.database.get_secret_value())
+    database = Database(config.store.database_url())
     database.create()
     return database
 
