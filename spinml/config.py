@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -152,8 +152,14 @@ class Resources(_Part):
     memory_gb: float | None = Field(default=None, gt=0)
 
 
+class NodeGroup(Resources):
+    """Nodes of one kind in an autoscaling cluster."""
+
+    max_nodes: int = Field(ge=1)
+
+
 class ResourceConfig(_Part):
-    """Resources by stage, and how many generation actors."""
+    """Resources by stage, how many generation actors, and what an autoscaler may add."""
 
     diffusion: Resources = Resources(num_cpus=2)
     """expand and fine-tune actors."""
@@ -162,6 +168,10 @@ class ResourceConfig(_Part):
     training: Resources = Resources(num_cpus=2)
     light: Resources = Resources(num_cpus=1)
     """merge, export, measure."""
+    node_groups: tuple[NodeGroup, ...] = ()
+    """An autoscaling cluster at its largest: every group of nodes that stages may run on. Ray does
+    not tell it, and at first the nodes are not there. Without it, the nodes that are there count.
+    """
 
 
 class StoreConfig(_Part):
@@ -172,6 +182,31 @@ class StoreConfig(_Part):
     s3_endpoint: str | None = None
     database: SecretStr = SecretStr("sqlite:///~/.local/share/spinml/spinml.db")
     """SQLAlchemy URL: SQLite or ``postgresql+psycopg://``."""
+    database_file: Path | None = None
+    """In place of ``database``: a file that holds the URL, such as a mounted secret. It is read
+    where the database is opened, so that no configuration that Ray passes around holds it."""
+
+    @model_validator(mode="after")
+    def _one_database(self) -> Self:
+        if {"database", "database_file"} <= self.model_fields_set:
+            raise ValueError("database and database_file are both given; leave one out")
+        return self
+
+    def database_url(self) -> str:
+        """The database's URL, read from ``database_file`` if there is one.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        if self.database_file is None:
+            return self.database.get_secret_value()
+        try:
+            return self.database_file.expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"store.database_file cannot be read: {type(error).__name__}",
+                remedy="mount the secret that holds the database's URL on this node",
+            ) from None
 
 
 class RetentionConfig(_Part):

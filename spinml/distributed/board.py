@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from spinml.distributed.resources import on_this_node
 from spinml.errors import StageCancelledError
 
 REPORT_EVERY_S = 0.2
@@ -97,5 +98,8 @@ class BoardProgress:
 
 
 def start_board() -> Any:
-    """A new board; it ends with the process that started it."""
-    return ray.remote(ProgressBoard).options(num_cpus=0, max_concurrency=1).remote()
+    """A new board on this node; it ends with the process that started it."""
+    board = ray.remote(ProgressBoard).options(
+        num_cpus=0, max_concurrency=1, scheduling_strategy=on_this_node()
+    )
+    return board.remote()

@@ -60,7 +60,7 @@ class Executor:
         self.board = start_board()
         self.pool = WorkerPool(
             start=lambda resources: start_worker(self.workplace, self.operations, resources),
-            capacity=lambda: cluster_capacity().total,
+            capacity=lambda: cluster_capacity(config.resources.node_groups).total,
             idle_s=idle_s,
         )
         self.claims = Claims()
@@ -108,7 +108,7 @@ class Executor:
         Raises:
             InfeasibleResourcesError: names the stage, what it wants and the most there is.
         """
-        capacity = cluster_capacity()
+        capacity = cluster_capacity(self.config.resources.node_groups)
         for stage in stages:
             capacity.check(self.demand(stage), f"the stage {stage.kind}")
 

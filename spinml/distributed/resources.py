@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from spinml.config import ResourceConfig, Resources, ServerConfig
+from spinml.config import NodeGroup, ResourceConfig, Resources, ServerConfig
 from spinml.errors import InfeasibleResourcesError
 from spinml.pipeline.stages import StageKind
 
@@ -76,33 +78,55 @@ def demand_of(kind: StageKind, config: ServerConfig, *, plain: bool = False) -> 
 
 @dataclass(frozen=True)
 class Capacity:
-    """The most a cluster can have: its nodes now, and those its autoscaler may add."""
+    """The most a cluster can have."""
 
     nodes: Sequence[Amounts]
-    """The resources of each node or node type."""
-    total: Amounts
+    """The resources of each node."""
+
+    @property
+    def total(self) -> dict[str, float]:
+        """All nodes together."""
+        return add(self.nodes)
 
     def check(self, demand: Demand, what: str) -> None:
         """Refuse a demand that would wait for ever.
 
         Raises:
-            InfeasibleResourcesError: an actor that no node can hold, or more in all than there is.
+            InfeasibleResourcesError: an actor that no node can hold, more actors than the nodes
+                hold between them, or more in all than there is.
         """
-        for part in {demand.worker, *demand.children}:
-            if not any(fits(amounts(part), node) for node in self.nodes):
+        for part, count in Counter((demand.worker, *demand.children)).items():
+            places = self._places(amounts(part))
+            if places < 1:
                 raise _infeasible(f"{what} wants an actor of", amounts(part), "a node", self.nodes)
+            if places < count:
+                raise _infeasible(
+                    f"{what} wants {count} actors of", amounts(part), "the cluster", self.nodes
+                )
         if not fits(demand.total(), self.total):
             raise _infeasible(f"{what} wants", demand.total(), "the cluster", [self.total])
+
+    def _places(self, part: Amounts) -> float:
+        """How many actors that hold ``part`` fit the nodes at once: each needs one node whole."""
+        if not part:
+            return float("inf")
+        return sum(
+            min(int(node.get(name, 0.0) / amount + 1e-6) for name, amount in part.items())
+            for node in self.nodes
+        )
 
 
 def _infeasible(
     what: str, wanted: Amounts, where: str, have: Sequence[Amounts]
 ) -> InfeasibleResourcesError:
-    has = "; ".join(sorted({_text(room) for room in have}))
+    kinds = Counter(_text(room) for room in have)
+    several = where == "the cluster" and len(have) > 1
+    has = "; ".join(f"{n} x {kind}" if several else kind for kind, n in sorted(kinds.items()))
     return InfeasibleResourcesError(
         f"{what} {_text(wanted)}, {where} has at most {has or 'nothing'}",
-        remedy="lower resources in the server's configuration, or add nodes",
-        details={"wanted": dict(wanted), "most": [dict(room) for room in have]},
+        remedy="lower resources in the server's configuration, or add nodes: to the cluster, and "
+        "for an autoscaler to resources.node_groups",
+        details={"wanted": dict(wanted), "most": dict(kinds)},
     )
 
 
@@ -113,26 +137,24 @@ def _text(room: Amounts) -> str:
     return ", ".join(parts)
 
 
-def cluster_capacity() -> Capacity:
-    """The capacity of the cluster this process is connected to."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    total = add(nodes)
-    scaling = ray._private.state.state.get_cluster_config()
-    groups = list(scaling.node_group_configs) if scaling else []
-    nodes += [dict(group.resources) for group in groups]
-    # -1 or a very large count means "no limit" in an autoscaler's configuration.
-    largest = add(
-        {name: amount * _count(group.max_count) for name, amount in group.resources.items()}
-        for group in groups
-    )
-    names = set(total) | set(largest)
-    return Capacity(
-        nodes, {name: max(total.get(name, 0.0), largest.get(name, 0.0)) for name in names}
-    )
+def cluster_capacity(groups: Sequence[NodeGroup] = ()) -> Capacity:
+    """The capacity of the cluster this process is connected to.
+
+    Args:
+        groups: the cluster at its largest, where an autoscaler adds nodes; empty: as it is now.
+    """
+    if groups:
+        return Capacity([amounts(group) for group in groups for _ in range(group.max_nodes)])
+    return Capacity([node["Resources"] for node in ray.nodes() if node["Alive"]])
 
 
-def _count(max_count: int) -> float:
-    return float("inf") if max_count < 0 else float(max_count)
+def on_this_node() -> NodeAffinitySchedulingStrategy:
+    """Where an actor without resources belongs: beside whoever started it.
+
+    Anywhere else it would keep an autoscaler's node from being given back, or go with it.
+    """
+    here = ray.get_runtime_context().get_node_id()
+    return NodeAffinitySchedulingStrategy(node_id=here, soft=True)
 
 
 def actor_options(resources: Resources) -> dict[str, float]:

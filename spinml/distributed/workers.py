@@ -21,6 +21,7 @@ from spinml.distributed.resources import (
     add,
     amounts,
     fits,
+    on_this_node,
     settle_process,
 )
 from spinml.pipeline.execution import StageTask, Workplace
@@ -67,7 +68,9 @@ class StageWorker:
 
 def start_worker(workplace: Workplace, operations: Operations, resources: Resources) -> Any:
     """A new StageWorker actor; it ends with the process that started it."""
-    options = actor_options(resources) | {"max_restarts": 0, "max_task_retries": 0}
+    options: dict[str, Any] = actor_options(resources) | {"max_restarts": 0, "max_task_retries": 0}
+    if not amounts(resources):
+        options["scheduling_strategy"] = on_this_node()
     actor = ray.remote(StageWorker).options(**options)
     return actor.remote(workplace, operations, resources)
 

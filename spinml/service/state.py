@@ -53,7 +53,7 @@ def open_database(config: ServerConfig) -> Database:
     Raises:
         ConfigError, ServerUnavailableError, SchemaVersionError: see :class:`Database`.
     """
-    database = Database(config.store.database.get_secret_value())
+    database = Database(config.store.database_url())
     database.create()
     return database
 

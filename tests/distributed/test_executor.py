@@ -122,7 +122,9 @@ def test_refuses_what_the_cluster_can_never_hold(site: Site) -> None:
     with pytest.raises(InfeasibleResourcesError, match=r"64 CPU.*at most 2 CPU"):
         executor.run(plan_of(site.stage("big")), "alice", "run", lambda event: None)
     dataset = site.stage("dataset", kind=StageKind.GENERATE, shards=1)
-    with pytest.raises(InfeasibleResourcesError, match=r"3 CPU.*the cluster has at most 2 CPU"):
+    with pytest.raises(
+        InfeasibleResourcesError, match=r"3 actors of 1 CPU.*the cluster has at most 2 CPU"
+    ):
         executor.run(plan_of(dataset), "alice", "run", lambda event: None)
     assert not site.executed()
     executor.close()

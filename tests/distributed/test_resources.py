@@ -11,7 +11,13 @@ from spinml.config import ResourceConfig, Resources, ServerConfig, TrainingConfi
 from spinml.distributed.events import StageState, stage_event
 from spinml.distributed.failures import raised_on_purpose, stage_error, worker_died
 from spinml.distributed.operations import Operations, load
-from spinml.distributed.resources import COORDINATOR, Capacity, Demand, demand_of
+from spinml.distributed.resources import (
+    COORDINATOR,
+    Capacity,
+    Demand,
+    cluster_capacity,
+    demand_of,
+)
 from spinml.errors import GenerationError, InfeasibleResourcesError, StageError
 from spinml.pipeline.stages import Stage, StageKind
 
@@ -33,14 +39,41 @@ def test_a_coordinator_holds_what_its_actors_hold() -> None:
 
 
 def test_an_actor_must_fit_one_node() -> None:
-    nodes = [{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 1.0}]
-    capacity = Capacity(nodes, {"CPU": 16.0, "GPU": 2.0})
+    capacity = Capacity([{"CPU": 8.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 1.0}])
     capacity.check(Demand(COORDINATOR, (Resources(num_gpus=1),) * 2), "this")
     with pytest.raises(InfeasibleResourcesError, match="a node has at most 8 CPU, 1 GPU") as caught:
         capacity.check(Demand(Resources(num_gpus=2)), "this")
     assert pickle.loads(pickle.dumps(caught.value)).details["wanted"] == {"CPU": 1, "GPU": 2}
-    with pytest.raises(InfeasibleResourcesError, match="the cluster has"):
+    with pytest.raises(InfeasibleResourcesError, match="the cluster has at most 2 x 8 CPU"):
         capacity.check(Demand(COORDINATOR, (Resources(num_gpus=1),) * 3), "this")
+
+
+def test_actors_that_fit_in_sum_but_not_between_the_nodes_are_refused() -> None:
+    capacity = Capacity([{"CPU": 8.0}, {"CPU": 8.0}])
+    wide = Resources(num_cpus=5)
+    capacity.check(Demand(COORDINATOR, (wide,) * 2), "this")
+    with pytest.raises(InfeasibleResourcesError, match="wants 3 actors of 5 CPU"):
+        capacity.check(Demand(COORDINATOR, (wide,) * 3), "this")
+
+
+def test_an_autoscaler_is_counted_at_its_largest_though_no_node_is_there() -> None:
+    config = ServerConfig.model_validate(
+        {
+            "preset": "sd15",
+            "resources": {
+                "generation_actors": 3,
+                "node_groups": [{"num_cpus": 7, "num_gpus": 1, "max_nodes": 3}],
+            },
+        }
+    )
+    capacity = cluster_capacity(config.resources.node_groups)
+    assert capacity.total == {"CPU": 21, "GPU": 3}
+    capacity.check(demand_of(StageKind.GENERATE, config), "the stage generate")
+    more = config.resources.model_copy(update={"generation_actors": 4})
+    wanted = demand_of(StageKind.GENERATE, config.model_copy(update={"resources": more}))
+    with pytest.raises(InfeasibleResourcesError, match="3 x 7 CPU, 1 GPU") as caught:
+        capacity.check(wanted, "the stage generate")
+    assert "resources.node_groups" in caught.value.remedy
 
 
 def test_every_default_operation_has_a_place() -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from spinml.config import load_config
 from spinml.device.key import key_file
 from spinml.distributed.caches import evict_here
-from spinml.errors import AuthenticationError, ConflictError, NotFoundError
+from spinml.errors import AuthenticationError, ConfigError, ConflictError, NotFoundError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.service.admin import admin
 from spinml.service.database import Database
 from spinml.service.erasure import delete_run, erase
-from spinml.service.keys import KeyVerifier, create_tenant, revoke_key
+from spinml.service.keys import KeyVerifier, create_tenant, list_tenants, revoke_key
 from spinml.service.launch import own_key
+from spinml.service.state import open_database
 from tests.service.submissions import submit_to
 
 
@@ -59,6 +62,23 @@ def test_a_keys_life(config_file: str, sqlite_url: str) -> None:
     assert (quota["max_concurrent_runs"], quota["images"]) == (3, 0)
     with pytest.raises(NotFoundError):
         run("key", "create", "nobody")
+
+
+def test_the_databases_url_is_read_from_a_mounted_secret(tmp_path: Path, sqlite_url: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(sqlite_url + "\n")
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps({"store": {"database_file": str(secret)}}))
+    config = load_config(path)
+    assert sqlite_url.encode() not in pickle.dumps(config)  # what Ray passes around
+    create_tenant(open_database(config), "anna")
+    assert [tenant.id for tenant in list_tenants(Database(sqlite_url))] == ["anna"]
+    secret.unlink()
+    with pytest.raises(ConfigError, match="database_file cannot be read: FileNotFoundError"):
+        open_database(config)
+    path.write_text(json.dumps({"store": {"database": sqlite_url, "database_file": str(secret)}}))
+    with pytest.raises(ConfigError, match="both given"):
+        load_config(path)
 
 
 def test_this_machines_key_is_made_once_and_private(
