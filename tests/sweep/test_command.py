@@ -60,5 +60,5 @@ def test_the_live_table_counts_and_shows_what_runs_first() -> None:
     ]
     table = standings_table("pet", standings)
     assert table.title == "pet: 1 waiting, 1 running, 1 done"
-    assert [list(column.cells) for column in table.columns][0][0] == "(L1, L0)"
+    assert next(iter(table.columns[0].cells)) == "(L1, L0)"
     assert table.row_count == 3
