@@ -61,6 +61,7 @@ def _panel(found: Sequence[Outcome], best: set[str], measure: str, segment: str)
             xlabel=f"{measure} of the {segment}" + (" (%)" if share else ""),
             ylabel=f"{found[0].utility_name} (%)",
         )
+        axes.ticklabel_format(useOffset=False)
         axes.margins(0.14, 0.2)
         axes.grid(color=GRID, lw=0.8)
         if axes.get_legend_handles_labels()[0]:
