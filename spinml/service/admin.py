@@ -184,7 +184,7 @@ def show_receipts(
 @_database.command("upgrade")
 def upgrade_database(config: ConfigOption = None) -> None:
     """Bring the tables to this program's version. Stop the service and back up first."""
-    url = load_config(config).store.database.get_secret_value()
+    url = load_config(config).store.database_url()
     before, after = Database(url).upgrade()
     typer.echo(f"{before or 'none'} -> {after}")
 
