@@ -54,6 +54,6 @@ def load_saved_detector(folder: Path) -> tuple[nn.Module, DetectorDescription]:
         raise ArtifactError(
             f"a trained detector cannot be loaded: {type(error).__name__}", remedy="train it again"
         ) from error
-    model.names = names
+    model.names, model.task = names, "detect"  # what its exporter and validator ask for
     ready: nn.Module = model.eval()
     return ready, description
