@@ -41,6 +41,9 @@ class Task(StrEnum):
     """What the specialised model does."""
 
     CLASSIFICATION = "classification"
+    """Which of the label classes a photo shows."""
+    DETECTION = "detection"
+    """Where the target object is."""
 
 
 class PrivacyPreference(BaseModel):
@@ -78,7 +81,8 @@ class TrainingRequest(BaseModel):
     target_object: Words
     background: Words
     training_objective: Objective
-    label_classes: tuple[Words, ...] = Field(min_length=2, max_length=50)
+    label_classes: tuple[Words, ...] = Field(min_length=1, max_length=50)
+    """For detection the target object's words; may be left out then."""
     privacy: PrivacyPreference = PrivacyPreference()
     task: Task = Task.CLASSIFICATION
     seed: int = Field(default=0, ge=0, lt=2**31)
@@ -117,6 +121,26 @@ class TrainingRequest(BaseModel):
                     )
         return data
 
+    @model_validator(mode="before")
+    @classmethod
+    def _detected(cls, data: Any) -> Any:
+        """A detector's classes are the target objects."""
+        if isinstance(data, dict) and data.get("task") == Task.DETECTION:
+            return {"label_classes": _objects(data)} | data
+        return data
+
+    @model_validator(mode="after")
+    def _classes_of_task(self) -> TrainingRequest:
+        if self.task is Task.DETECTION and self.label_classes != (self.target_object,):
+            raise ValueError(
+                "label_classes of a detection must be the target object; leave them out"
+            )
+        if self.task is Task.CLASSIFICATION and len(self.label_classes) < 2:
+            raise ValueError(
+                "label_classes: a classification needs at least 2; or set task: detection"
+            )
+        return self
+
     @model_validator(mode="after")
     def _for_pixels(self) -> TrainingRequest:
         """Noise and plugin schemes change pixels: only L2 sends any."""
@@ -139,6 +163,11 @@ class TrainingRequest(BaseModel):
     def words_of(self, segment: str) -> str:
         """The text description of ``segment``: all that L0 sends (§3.2)."""
         return self.target_object if segment == TARGET else self.background
+
+
+def _objects(data: dict[str, Any]) -> list[Any]:
+    """What a request's data names as its target objects, valid or not."""
+    return [data["target_object"]] if "target_object" in data else []
 
 
 def parse_request(data: object) -> TrainingRequest:

@@ -24,8 +24,8 @@ def draw_boxes(photo: Photo, boxes: Iterable[tuple[Box, int, str]]) -> Photo:
     thickness = max(1, round(max(photo.shape[:2]) / 240))
     for (x0, y0, x1, y1), index, caption in boxes:
         colour = _COLOURS[index % len(_COLOURS)]
-        corners = [(round(x0), round(y0)), (round(x1) - 1, round(y1) - 1)]
-        cv2.rectangle(drawn, *corners, colour, thickness)
+        first, last = (round(x0), round(y0)), (round(x1) - 1, round(y1) - 1)
+        cv2.rectangle(drawn, first, last, colour, thickness)
         at = (round(x0) + thickness, max(round(y0) - 2 * thickness, 10))
         scale = 0.3 + 0.1 * thickness
         cv2.putText(drawn, caption, at, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)

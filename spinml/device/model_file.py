@@ -21,6 +21,15 @@ class ModelFile:
     image_px: int
 
 
+def model_task(path: Path) -> str:
+    """What the model in ``path`` is for.
+
+    Raises:
+        ModelFileError: no such file, or not of SpinML.
+    """
+    return open_model(path).task
+
+
 def open_model(path: Path, task: str | None = None, *, threads: int = 0) -> ModelFile:
     """Open a model that SpinML exported, of any task where none is wanted.
 
@@ -31,7 +40,9 @@ def open_model(path: Path, task: str | None = None, *, threads: int = 0) -> Mode
     metadata = session.get_modelmeta().custom_metadata_map
     try:
         classes = tuple(str(name) for name in json.loads(metadata["spinml.classes"]))
-        found = ModelFile(session, metadata["spinml.task"], classes, int(metadata["spinml.image_px"]))
+        found = ModelFile(
+            session, metadata["spinml.task"], classes, int(metadata["spinml.image_px"])
+        )
     except (KeyError, ValueError, TypeError):
         raise ModelFileError(
             f"{path.name} does not say its classes, image size and task",

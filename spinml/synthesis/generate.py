@@ -65,9 +65,7 @@ class Generator:
         self.labels: list[str] = list(params["label_classes"])
         self.words: str = params["target_object"]
         self.prompts = Prompts(PromptConfig.model_validate(params["prompts"]))
-        self.object_prompts = self.prompts.object_by_class(
-            self.words, self.labels, tuned="target_unet" in inputs
-        )
+        self.object_prompts = self._object_prompts(tuned="target_unet" in inputs)
         self.background_prompt = self.prompts.background(
             params["background"], tuned="inpainting_unet" in inputs
         )
@@ -80,6 +78,12 @@ class Generator:
         """With the checkpoint of this process; see :class:`Generator`."""
         checkpoint = shared_checkpoint(config.checkpoint, stage.params["checkpoint"])
         return cls(checkpoint, stage, inputs)
+
+    def _object_prompts(self, *, tuned: bool) -> list[str]:
+        """What an object of each class is drawn from: in its state, or plain for a detector."""
+        if self.stage.detects:
+            return [self.prompts.unlabelled(words, tuned=tuned) for words in self.labels]
+        return self.prompts.object_by_class(self.words, self.labels, tuned=tuned)
 
     def _sampler(self, guidance_scale: float) -> Sampler:
         return Sampler(
@@ -153,7 +157,7 @@ class Generator:
         encoder, least = self.checkpoint.text_image, self.settings.min_label_probability
         if encoder is None or least <= 0:
             return [True] * len(images)
-        wanted = self.prompts.object_by_class(self.words, self.labels, tuned=False)
+        wanted = self._object_prompts(tuned=False)
         probabilities = encoder.guess(images, [*wanted, *self.settings.negatives])
         return [bool(row[label] >= least) for row, label in zip(probabilities, labels, strict=True)]
 

@@ -7,6 +7,7 @@ kept of it. The boxes come from where the objects were placed (§3.3), so nobody
 from __future__ import annotations
 
 import json
+import tarfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,7 +24,7 @@ from spinml.pipeline.stages import Progress, silent
 from spinml.synthesis.compute import select_device
 from spinml.training.detector_data import (
     DetectionData,
-    calibration_images,
+    sample_images,
     write_detection_data,
 )
 from spinml.training.detector_model import DetectorDescription
@@ -95,7 +96,7 @@ def fit_detector(
 
     Args:
         work: a folder for the loop's files. With those of an interrupted training
-            (:func:`run_files`) in it, that one goes on from the epoch after its last whole one.
+            (:func:`unpack_run`) in it, that one goes on from the epoch after its last whole one.
 
     Raises:
         ConfigError: the weights cannot be had or do not fit.
@@ -117,9 +118,17 @@ def fit_detector(
     return TrainedDetector(description, best.float().state_dict(), run.history, run.best_epoch)
 
 
-def run_files(work: Path) -> list[Path]:
-    """The files from which a training in ``work`` goes on, once it has finished an epoch."""
-    return [path for name in (_LAST, _BEST, _HISTORY) if (path := work / "run" / name).exists()]
+def pack_run(work: Path, file: Path) -> None:
+    """Write what the training in ``work`` goes on from, after a whole epoch, into a tar."""
+    with tarfile.open(file, "w") as archive:
+        for name in (_LAST, _BEST, _HISTORY):
+            archive.add(work / "run" / name, name)
+
+
+def unpack_run(file: Path, work: Path) -> None:
+    """Put what :func:`pack_run` wrote into ``work``, for :func:`fit_detector` to go on."""
+    with tarfile.open(file) as archive:
+        archive.extractall(work / "run", filter="data")
 
 
 class _Run:
@@ -199,7 +208,7 @@ def _trainer(run: _Run, data: DetectionData, seed: int) -> Any:
         return _trainer_class()(overrides=overrides | {"resume": str(run.last)})
     torch.manual_seed(seed)
     trainer = _trainer_class()(overrides=overrides)
-    images = calibration_images(data.training, run.settings.image_px)
+    images = sample_images(data.training, run.settings.image_px)
     trainer.model = load_detector(run.settings.weights, data.classes, images)
     return trainer
 
@@ -239,10 +248,12 @@ def _trainer_class() -> Any:
     class Trainer(DetectionTrainer):  # type: ignore[misc]
         """Keeps the epoch with the best mAP50 (§4.3); ultralytics would by mAP50-95."""
 
+        best_fitness: float | None
+
         def validate(self) -> tuple[dict[str, float], float]:
             metrics = self.validator(self)
             metrics.pop("fitness")
-            fitness = metrics["metrics/mAP50(B)"]
+            fitness = float(metrics["metrics/mAP50(B)"])
             if self.best_fitness is None or self.best_fitness < fitness:
                 self.best_fitness = fitness
             return metrics, fitness

@@ -14,7 +14,7 @@ import yaml
 from spinml.errors import StageError
 from spinml.synthesis.dataset import export_yolo, label_classes
 
-_CALIBRATION_IMAGES = 64
+_SAMPLES = 64
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def write_detection_data(dataset: Path, out: Path, validation_share: float) -> D
     return DetectionData(description, classes, parts["train"], parts["val"])
 
 
-def calibration_images(
-    files: Sequence[Path], image_px: int, at_most: int = _CALIBRATION_IMAGES
+def sample_images(
+    files: Sequence[Path], image_px: int, at_most: int = _SAMPLES
 ) -> npt.NDArray[np.uint8]:
     """Square images spread evenly over ``files``: RGB ``(n, image_px, image_px, 3)``."""
     chosen = np.linspace(0, len(files) - 1, min(at_most, len(files))).round().astype(int)

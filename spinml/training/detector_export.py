@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from torch import nn
 
 from spinml.device.detector import Detector
 from spinml.errors import StageError
@@ -29,7 +28,7 @@ BOX_TOLERANCE_PX, SCORE_TOLERANCE = 0.5, 1e-3
 _OPSET = 17
 
 
-def export_detector(model: nn.Module, description: DetectorDescription, path: Path) -> None:
+def export_detector(model: Any, description: DetectorDescription, path: Path) -> None:
     """Write ``model`` to ``path``, as ultralytics exports it with ``nms=True``.
 
     Input ``images`` ``(1, 3, px, px)``: RGB in [0, 1], letterboxed on grey 114. Output ``output0``
@@ -71,7 +70,7 @@ def _options(description: DetectorDescription) -> dict[str, Any]:
 
 
 def check_detector(
-    path: Path, model: nn.Module, images: Sequence[Photo], *, confidence: float = 0.05
+    path: Path, model: Any, images: Sequence[Photo], *, confidence: float = 0.05
 ) -> dict[str, float]:
     """Largest differences between the device's boxes and torch's on ``images`` ``(px, px, 3)``.
 
@@ -106,7 +105,7 @@ def check_detector(
     }
 
 
-def _by_torch(model: nn.Module, image: Photo) -> npt.NDArray[np.float32]:
+def _by_torch(model: Any, image: Photo) -> npt.NDArray[np.float32]:
     """``(n, 6)`` as in the file, by ultralytics' own suppression."""
     ultralytics()
     from ultralytics.utils.nms import non_max_suppression
@@ -125,7 +124,7 @@ def _by_torch(model: nn.Module, image: Photo) -> npt.NDArray[np.float32]:
 def _pairs(
     first: npt.NDArray[Any], second: npt.NDArray[Any], confidence: float
 ) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-    """Every box above ``confidence`` with the other's nearest of its class; nan where none is."""
+    """Every box above ``confidence`` with the other's nearest of its class; infinity if none."""
     missing = np.full(6, np.inf)
     pairs = []
     for mine, other in ((first, second), (second, first)):

@@ -97,9 +97,7 @@ def _from_checkpoint(name: str, classes: int) -> Any:
     fitting = {
         key: value
         for key, value in known.items()
-        if key in wanted
-        and wanted[key].shape == value.shape
-        and not _CLASS_SCORES.match(key)
+        if key in wanted and wanted[key].shape == value.shape and not _CLASS_SCORES.match(key)
     }
     _require(set(fitting), model, path.name)
     model.load_state_dict(fitting, strict=False)
@@ -212,6 +210,6 @@ def _batch(images: npt.NDArray[np.uint8]) -> Tensor:
 def _unusable(what: str, why: str) -> ConfigError:
     return ConfigError(
         f"the weights {what} cannot start the detector: {why}",
-        remedy="give detection.weights home, a YOLOv8 detection file (.pt) that lies on the server, "
+        remedy="give detection.weights home, a YOLOv8 detection file (.pt) on the server, "
         "or an architecture such as yolov8n.yaml, which starts from noise",
     )

@@ -45,7 +45,8 @@ def ultralytics() -> ModuleType:
         SETTINGS[tracker] = False
     # Without a font there it asks the network for one, plots or not.
     shutil.copy(font_manager.findfont("DejaVu Sans"), Path(USER_CONFIG_DIR) / "Arial.ttf")
-    return package
+    found: ModuleType = package
+    return found
 
 
 @cache
