@@ -19,7 +19,7 @@ def tell_detections(
     detector: Detector, photos: Sequence[Path], out: Path | None, as_json: bool
 ) -> None:
     """A line a box: photo, class, score, box; and the photos with boxes in ``out``, if given."""
-    for path in photos:
+    for number, path in enumerate(photos):
         photo = decode_photo(path)
         found = detector.detect(photo)
         if as_json:
@@ -32,7 +32,7 @@ def tell_detections(
                 People.print(f"{path}: nothing above {CONFIDENCE:.0%}")
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            (out / f"{path.stem}.png").write_bytes(encode_png(drawn(photo, found)))
+            (out / f"{number:03d}_{path.stem}.png").write_bytes(encode_png(drawn(photo, found)))
 
 
 def drawn(photo: Photo, found: Sequence[Detection]) -> Photo:

@@ -14,7 +14,7 @@ from spinml.errors import ArtifactError, ArtifactNotFoundError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import ArtifactKey, Stage, StageKind
-from spinml.report.model import Epoch, RunReport, StageTime
+from spinml.report.model import DetectionEpoch, Epoch, RunReport, StageTime
 from spinml.request import BACKGROUND, TARGET, TrainingRequest
 from spinml.service.models import Run
 from spinml.service.plans import plan_from_json
@@ -48,7 +48,7 @@ def assemble_report(store: ArtifactStore, run: Run) -> RunReport:
             images=figures["dataset"]["images"],
             rejected=sum(figures["dataset"]["rejected"].values()),
             history=tuple(_epoch(item) for item in figures["history"]),
-            confusion=figures["validation"]["confusion"],
+            confusion=figures["validation"].get("confusion", ()),
             samples={
                 label: _encode(store, key, names)
                 for label, names in _names_by_class(figures["samples"]).items()
@@ -64,8 +64,9 @@ def assemble_report(store: ArtifactStore, run: Run) -> RunReport:
         ) from None
 
 
-def _epoch(figures: Mapping[str, Any]) -> Epoch:
-    return Epoch.model_validate({name: figures[name] for name in Epoch.model_fields})
+def _epoch(figures: Mapping[str, Any]) -> Epoch | DetectionEpoch:
+    kind = DetectionEpoch if "validation_map50" in figures else Epoch
+    return kind.model_validate({name: figures[name] for name in kind.model_fields})
 
 
 def _names_by_class(samples: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:
