@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinml.errors import InvalidRequestError
-from spinml.request import Scheme, load_request, parse_request
+from spinml.request import Scheme, Task, load_request, parse_request
 
 VALID = {
     "target_object": "dog",
@@ -100,3 +100,33 @@ def test_words_stay_on_one_printable_line(text):
         return
     assert request.target_object.isprintable()
     assert len(request.target_object) <= 60
+
+
+DETECTION = {key: value for key, value in VALID.items() if key != "label_classes"} | {
+    "task": "detection"
+}
+
+
+def test_a_detectors_classes_are_its_object():
+    assert parse_request(DETECTION).label_classes == ("dog",)
+    assert parse_request(DETECTION | {"label_classes": ["dog"]}).label_classes == ("dog",)
+    example = load_request(Path(__file__).parents[1] / "examples" / "bottle.yaml")
+    assert example.task is Task.DETECTION
+    assert example.label_classes == ("pill bottle",)
+    # What is stored of a run is read again.
+    assert parse_request(example.model_dump(mode="json")) == example
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (DETECTION | {"label_classes": ["cat"]}, "must be the target object; leave them out"),
+        (DETECTION | {"label_classes": ["dog", "cat"]}, "must be the target object"),
+        ({k: v for k, v in DETECTION.items() if k != "target_object"}, "target_object"),
+        (VALID | {"label_classes": ["eating"]}, "at least 2; or set task: detection"),
+        (VALID | {"task": "guessing"}, "task"),
+    ],
+)
+def test_classes_that_do_not_fit_the_task(data, why):
+    with pytest.raises(InvalidRequestError, match=why):
+        parse_request(data)

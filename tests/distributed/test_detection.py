@@ -17,7 +17,12 @@ from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import Stage, StageKind
 from tests.training.squares import CLASSES, SIZE_PX, draw, write_dataset
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.usefixtures("two_cpus")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),  # starts Ray, and ultralytics in two workers of it
+    pytest.mark.usefixtures("two_cpus"),
+]
 
 
 def test_a_killed_worker_costs_an_epoch(tmp_path: Path) -> None:

@@ -136,3 +136,19 @@ def test_a_plan_has_inputs_first() -> None:
         Plan({second.digest: second, first.digest: first}, {})
     with pytest.raises(ValueError, match="model"):
         Plan({first.digest: first}, {"model": "none"})
+
+
+def test_a_detection_has_its_own_settings_and_leaves_the_classifiers_keys_alone() -> None:
+    detection = plan(task="detection", label_classes=["dog"])
+    assert kinds(detection) == kinds(plan())
+    train = detection.result("model")
+    assert train.detects
+    assert train.params["settings"] == ServerConfig().detection.model_dump()
+    assert detection.result("export").params["image_px"] == ServerConfig().detection.image_px
+    tuned = next(stage for stage in detection if stage.kind is StageKind.FINETUNE)
+    assert tuned.params["label_classes"] == []
+    other = plan(config={"detection": {"epochs": 9}})
+    assert other.results == plan().results
+    for stage in plan():
+        assert "task" not in stage.params
+        assert not stage.detects

@@ -136,3 +136,33 @@ def test_exports_have_the_layouts_that_others_read(dataset: Path, tmp_path: Path
     assert len(files) == 12
     values = np.array([float(value) for value in files[0].read_text().split()[1:]])
     assert ((values > 0) & (values <= 1)).all()
+
+
+def _detection_stage(config: ServerConfig, **settings: Any) -> Stage:
+    params = {**_stage(config, **settings).params, "task": "detection", "label_classes": ["dog"]}
+    return Stage(StageKind.GENERATE, params)
+
+
+def test_a_detectors_objects_are_drawn_in_no_state(
+    config: ServerConfig, checkpoint: Checkpoint
+) -> None:
+    stage = _detection_stage(config)
+    (shard,) = plan_shards(stage.params)
+    table = Generator(checkpoint, stage, {}).generate_shard(shard)
+    assert table["prompt"].to_pylist() == ["a dog, plain background"] * 6
+    assert table["label_name"].to_pylist() == ["dog"] * 6
+    tuned = Generator(checkpoint, stage, {})._object_prompts(tuned=True)
+    assert tuned == ["a xyz dog, plain background"]
+
+
+def test_a_detectors_objects_are_checked_against_the_negatives(
+    config: ServerConfig, checkpoint: Checkpoint
+) -> None:
+    image = np.full((64, 64, 3), (200, 90, 40), np.uint8)
+    asked = ["a dog, plain background", *config.generation.negatives]
+    encoder = checkpoint.text_image
+    assert encoder is not None
+    probability = float(encoder.guess([image], asked)[0][0])
+    for least, agrees in ((probability - 1e-3, True), (probability + 1e-3, False)):
+        stage = _detection_stage(config, min_label_probability=least)
+        assert Generator(checkpoint, stage, {})._labels_agree([image], [0]) == [agrees]
