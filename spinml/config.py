@@ -144,8 +144,9 @@ class DetectionConfig(_Part):
 
     weights: str = "home"
     """home: backbone, neck and box branch of the bundled segmenter, which was trained on the
-    simulated home's public world; an ultralytics file on the server, such as the COCO-pretrained
-    yolov8n.pt; or an architecture such as yolov8n.yaml, which starts from noise."""
+    simulated home's public world; yolov8n.pt, pretrained on COCO and downloaded once; a file of
+    ultralytics' on every worker; or an architecture such as yolov8n.yaml, which starts from noise.
+    """
     freeze: int = Field(default=0, ge=0, le=22)
     """How many of the network's layers, from the image on, keep their weights; 10: the backbone."""
     image_px: int = Field(default=192, ge=64, multiple_of=32)

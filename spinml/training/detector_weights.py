@@ -3,8 +3,10 @@
 ``home``
     the bundled segmenter, a YOLOv8n-seg trained on the simulated home's public world: its
     backbone, neck and box branch. Nothing of COCO, for its weights come from the network.
+``yolov8n.pt`` (s, m, l, x)
+    pretrained on COCO by ultralytics; downloaded once, as torchvision's backbones are.
 ``….pt``
-    an ultralytics file, such as the COCO-pretrained ``yolov8n.pt``.
+    a file of ultralytics' on the worker.
 ``….yaml``
     an architecture of ultralytics' with random weights.
 """
@@ -12,6 +14,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx
+import platformdirs
 import torch
 from torch import Tensor, nn
 
@@ -31,6 +35,8 @@ from spinml.training.yolo import ultralytics
 HOME, HOME_ARCHITECTURE = "home", "yolov8n.yaml"
 _CLASS_SCORES = re.compile(r"model\.\d+\.cv3\.\d+\.2\.")
 """The last layer of the class branch: one row a class, so those of other classes are of no use."""
+_RELEASED = re.compile(r"yolov8[nsmlx]\.pt")
+_RELEASES = "https://github.com/ultralytics/assets/releases/download/v8.4.0/"
 _LEAST_SHARE = 0.9
 """Share of the network's weights that a file must fill, its class scores apart."""
 _BOX_TOLERANCE_PX = 0.05
@@ -83,9 +89,10 @@ def _from_architecture(name: str, classes: int) -> Any:
 
 def _from_checkpoint(name: str, classes: int) -> Any:
     """The weights of an ultralytics file in a network for ``classes`` classes."""
-    path = Path(name).expanduser()
+    path = _released(name) if _RELEASED.fullmatch(name) else Path(name).expanduser()
     if not path.is_file():
         raise _unusable(path.name, "there is no such file")
+    ultralytics()
     from ultralytics.nn.tasks import load_checkpoint
 
     try:
@@ -102,6 +109,25 @@ def _from_checkpoint(name: str, classes: int) -> Any:
     _require(set(fitting), model, path.name)
     model.load_state_dict(fitting, strict=False)
     return model
+
+
+def _released(name: str) -> Path:
+    """One of ultralytics' own files, downloaded once into the user's cache."""
+    ultralytics()
+    from ultralytics.utils.downloads import safe_download
+
+    path = platformdirs.user_cache_path("spinml") / name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}.partial")
+        try:
+            safe_download(_RELEASES + name, file=partial, min_bytes=1e6, retry=1, progress=False)
+            partial.replace(path)
+        except (OSError, RuntimeError) as error:
+            raise _unusable(name, f"its download failed ({type(error).__name__})") from error
+        finally:
+            partial.unlink(missing_ok=True)
+    return path
 
 
 def _initializers(path: Path) -> dict[str, Tensor]:
@@ -210,6 +236,6 @@ def _batch(images: npt.NDArray[np.uint8]) -> Tensor:
 def _unusable(what: str, why: str) -> ConfigError:
     return ConfigError(
         f"the weights {what} cannot start the detector: {why}",
-        remedy="give detection.weights home, a YOLOv8 detection file (.pt) on the server, "
+        remedy="give detection.weights home, a YOLOv8 detection file (.pt) on every worker, "
         "or an architecture such as yolov8n.yaml, which starts from noise",
     )

@@ -267,11 +267,18 @@ def test_weights_of_a_larger_network_do_not_fill_this_one(tmp_path: Path) -> Non
         load_detector(str(path), CLASSES, np.zeros((0,), np.uint8))
 
 
-def test_an_ultralytics_file_starts_a_network_of_other_classes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("weights", ["yolov8n.pt", "own.pt"])
+def test_an_ultralytics_file_starts_a_network_of_other_classes(
+    weights: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = load_detector("yolov8n.yaml", ["x"], np.zeros((0,), np.uint8))
-    path = tmp_path / "n.pt"
+    # One that was downloaded before, and one's own.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    path = {"yolov8n.pt": tmp_path / "spinml" / "yolov8n.pt"}.get(weights, tmp_path / weights)
+    path.parent.mkdir(exist_ok=True)
     torch.save({"model": source, "train_args": {}}, path)
-    network = load_detector(str(path), CLASSES, np.zeros((0,), np.uint8))
+    network = load_detector(weights, CLASSES, np.zeros((0,), np.uint8))
     name = "model.9.cv2.conv.weight"
     assert torch.equal(network.get_parameter(name), source.get_parameter(name))
     assert network.get_parameter("model.22.cv3.0.2.weight").shape[0] == len(CLASSES)
