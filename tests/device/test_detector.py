@@ -54,6 +54,10 @@ def test_boxes_come_back_from_the_letterbox(model: Path) -> None:
     assert bottle.box == pytest.approx((16, 0, 48, 64))
     assert frame.box == pytest.approx((80, 0, 112, 32))
     assert (bottle.label, frame.label) == ("pill bottle", "photo frame")
+    # And 64 × 128 is padded by 16 columns on either side.
+    bottle, frame = Detector(model).detect(photo(64, 128))
+    assert bottle.box == pytest.approx((0, 32, 16, 96))
+    assert frame.box == pytest.approx((48, 32, 64, 64))
     assert [one.score for one in Detector(model).detect(photo(), 0.5)] == [pytest.approx(0.9)]
 
 
