@@ -1,6 +1,7 @@
 """Utility and leakage on the simulated home: preferences × seeds, mean, spread and interval.
 
 python jobs/evaluate_home.py --preference L0,L0 --preference L2,L0 --seeds 3
+python jobs/evaluate_home.py --home bottle/   # its accuracies are mAP50
 ray job submit --working-dir . -- python jobs/evaluate_home.py --json
 """
 
@@ -20,6 +21,7 @@ from spinml.config import load_config
 from spinml.distributed.cluster import connect
 from spinml.distributed.events import StageEvent, StageState
 from spinml.evaluation import FIGURES, Row, Summary, evaluate_home, summarise
+from spinml.home.photos import PhotoSet
 from spinml.request import PrivacyPreference
 from spinml.sweep.estimates import Estimate
 
@@ -43,6 +45,10 @@ def main(
     preference: Annotated[
         list[str] | None, typer.Option(help="Target,background; may be given again.")
     ] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="A private home that jobs/render_home.py rendered; the shipped pet's."),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 0 … n-1.")] = 3,
     images_per_class: Annotated[int | None, typer.Option(min=4)] = None,
     store: Annotated[str | None, typer.Option(help="Artifact store in place of the config's.")] = (
@@ -60,7 +66,13 @@ def main(
     connect()
     try:
         rows = evaluate_home(
-            preferences, range(seeds), settings, _tell_stage, _tell_row, images_per_class
+            preferences,
+            range(seeds),
+            settings,
+            _tell_stage,
+            _tell_row,
+            images_per_class,
+            home=PhotoSet(home) if home else None,
         )
     finally:
         ray.shutdown()

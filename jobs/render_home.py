@@ -104,9 +104,8 @@ def private(
     workers: Workers = 2,
 ) -> None:
     """Render the photo set of a private home; every seed is another subject and room."""
-    from spinml.home.camera import record_of
+    from spinml.home.camera import write_home
     from spinml.home.homes import private_home
-    from spinml.home.photos import write_record
 
     name = name or task.value
     streams = [("reference", i) for i in range(references)] + [("test", i) for i in range(count)]
@@ -116,7 +115,7 @@ def private(
         bar = progress.add_task("photos", total=len(tasks))
         for _ in pool.imap_unordered(_take_photo, tasks, chunksize=4):
             progress.advance(bar)
-    write_record(out, record_of(private_home(task.value, name, seed), references, count, size_px))
+    write_home(private_home(task.value, name, seed), out, references, count, size_px)
 
 
 if __name__ == "__main__":

@@ -136,6 +136,26 @@ class TrainingConfig(_Part):
     """Ray Train workers (data parallel)."""
 
 
+class DetectionConfig(_Part):
+    """The specialised detector, YOLOv8 (§4.3, B.2). Augmentation is ultralytics' own.
+
+    It trains in one process; ``resources.training`` is what that holds.
+    """
+
+    weights: str = "home"
+    """home: backbone, neck and box branch of the bundled segmenter, which was trained on the
+    simulated home's public world; yolov8n.pt, pretrained on COCO and downloaded once; a file of
+    ultralytics' on every worker; or an architecture such as yolov8n.yaml, which starts from noise.
+    """
+    freeze: int = Field(default=0, ge=0, le=22)
+    """How many of the network's layers, from the image on, keep their weights; 10: the backbone."""
+    image_px: int = Field(default=192, ge=64, multiple_of=32)
+    learning_rate: float = Field(default=0.01, gt=0)
+    batch_size: int = Field(default=16, ge=2)
+    epochs: int = Field(default=5, ge=1)
+    validation_share: float = Field(default=0.1, gt=0, lt=1)
+
+
 class MeasureConfig(_Part):
     """What SIM embeds with (eq. 2)."""
 
@@ -239,6 +259,7 @@ class ServerConfig(_Part):
     finetune: FinetuneConfig = FinetuneConfig()
     generation: GenerationConfig = GenerationConfig()
     training: TrainingConfig = TrainingConfig()
+    detection: DetectionConfig = DetectionConfig()
     measure: MeasureConfig = MeasureConfig()
     resources: ResourceConfig = ResourceConfig()
     store: StoreConfig = StoreConfig()
@@ -279,6 +300,7 @@ SD15: dict[str, object] = {
     },
     "generation": {"steps": 50, "guidance_scale": 7.5, "background_guidance_scale": 7.5},
     "training": {"backbone": "mobilenet_v2", "image_px": 224},
+    "detection": {"weights": "yolov8n.pt", "image_px": 640},
     "resources": {
         "diffusion": {"num_cpus": 4, "num_gpus": 1},
         "generation": {"num_cpus": 4, "num_gpus": 1},

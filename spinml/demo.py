@@ -29,14 +29,14 @@ from spinml.device.preview import write_preview
 from spinml.device.submit import submit_recorded
 from spinml.device.watch import watch
 from spinml.errors import error_from_dict
-from spinml.home.photos import shipped_pet
+from spinml.home.photos import PhotoSet, shipped_pet
 from spinml.privacy.leakage import Leakage, measure_leakage
 from spinml.privacy.private import SegmentedPhoto
 from spinml.privacy.sanitizer import Sanitized, sanitize
 from spinml.report.home import build_home_report
 from spinml.report.html import render_home_report
 from spinml.report.model import RunReport
-from spinml.request import TrainingRequest, parse_request
+from spinml.request import Task, TrainingRequest, parse_request
 from spinml.service.launch import running_service
 
 DISTRACTORS = 100
@@ -74,20 +74,36 @@ class DemoResult:
 
 
 def home_request(
-    *, target: str, background: str, seed: int, images_per_class: int | None = None
+    *,
+    target: str,
+    background: str,
+    seed: int,
+    images_per_class: int | None = None,
+    home: PhotoSet | None = None,
 ) -> TrainingRequest:
-    """The pet task of Table 2 with a preference.
+    """The task of a home (Table 2) with a preference; that of the shipped one is the pet's.
 
     Raises:
         InvalidRequestError: no such scheme, or a number out of range.
     """
-    record = shipped_pet().record
-    return parse_request(
-        {
-            "target_object": record.target_object,
-            "background": record.background,
+    home = home or shipped_pet()
+    record = home.record
+    asked: dict[str, Any]
+    if home.detection:
+        asked = {
+            "task": Task.DETECTION,
+            "training_objective": f"A model that finds my {record.target_object}",
+        }
+    else:
+        asked = {
             "training_objective": f"A model that tells what my {record.target_object} is doing",
             "label_classes": record.label_classes,
+        }
+    return parse_request(
+        asked
+        | {
+            "target_object": record.target_object,
+            "background": record.background,
             "privacy": {"target": target, "background": background},
             "seed": seed,
             "images_per_class": images_per_class,
@@ -95,20 +111,22 @@ def home_request(
     )
 
 
-def home_references(request: TrainingRequest) -> Loaded:
+def home_references(request: TrainingRequest, home: PhotoSet | None = None) -> Loaded:
     """The home's reference photos on which the bundled segmenter finds the target object.
 
     Raises:
         NoTargetFoundError: it is on none of them.
     """
-    return load_photos(request, shipped_pet().references())
+    return load_photos(request, (home or shipped_pet()).references())
 
 
-def home_distractors(request: TrainingRequest) -> Sequence[SegmentedPhoto]:
+def home_distractors(
+    request: TrainingRequest, home: PhotoSet | None = None
+) -> Sequence[SegmentedPhoto]:
     """Further photos of the home for the re-identification attack: with the ten references they
     make a gallery of about 100.
     """
-    photos = [photo for photo, _ in shipped_pet().test()]
+    photos = (home or shipped_pet()).test_photos()
     return load_photos(request, photos[:: -(-len(photos) // DISTRACTORS)]).photos
 
 

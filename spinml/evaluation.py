@@ -11,16 +11,19 @@ from typing import Any
 
 from spinml.config import ServerConfig
 from spinml.demo import home_distractors, home_references, home_request
+from spinml.device.detection_evaluation import evaluate_detector
+from spinml.device.detector import Detector
 from spinml.device.measures import SegmentMeasures, measure_segments
+from spinml.device.model_file import model_task
 from spinml.device.predictor import Predictor
 from spinml.distributed.events import StageEvent
 from spinml.distributed.executor import Executor
-from spinml.home.photos import shipped_pet
+from spinml.home.photos import PhotoSet, shipped_pet
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import Plan, make_plan
 from spinml.privacy.leakage import measure_leakage
 from spinml.privacy.sanitizer import Sanitized, sanitize
-from spinml.request import BACKGROUND, TARGET
+from spinml.request import BACKGROUND, TARGET, Task
 from spinml.service.submit import store_segment
 from spinml.sweep.estimates import Estimate, estimate
 from spinml.synthesis.identity import checkpoint_identity
@@ -34,7 +37,7 @@ class Row:
 
     ``reidentified_…`` is the attack by another shot, ``reidentified_same_…`` the worst case by the
     photo itself; ``copies_…`` the share of synthetic images that were flagged; ``prompt_sim_…`` is
-    None when the embedder has no text tower.
+    None when the embedder has no text tower. Of a detection, both accuracies are mAP50.
     """
 
     target: str
@@ -90,21 +93,26 @@ def evaluate_home(
     on_event: Callable[[StageEvent], None],
     on_row: Callable[[Row], None],
     images_per_class: int | None = None,
+    home: PhotoSet | None = None,
 ) -> list[Row]:
     """Run every preference with every seed on the connected Ray cluster.
+
+    Args:
+        home: whose photos, and so which task; the shipped pet's if not given.
 
     What the store already has is not made again: a broken evaluation goes on where it was.
 
     Raises:
         SpinMLError: whatever failed.
     """
+    home = home or shipped_pet()
     store = ArtifactStore.from_url(config.store.artifacts, config.store.s3_endpoint)
     executor = Executor(config, store)
     rows = []
     try:
         for seed in seeds:
             for preference in preferences:
-                row = _evaluate(executor, preference, seed, images_per_class, on_event)
+                row = _evaluate(executor, home, preference, seed, images_per_class, on_event)
                 rows.append(row)
                 on_row(row)
     finally:
@@ -114,6 +122,7 @@ def evaluate_home(
 
 def _evaluate(
     executor: Executor,
+    home: PhotoSet,
     preference: tuple[str, str],
     seed: int,
     images_per_class: int | None,
@@ -122,9 +131,13 @@ def _evaluate(
     started = time.monotonic()
     target, background = preference
     request = home_request(
-        target=target, background=background, seed=seed, images_per_class=images_per_class
+        target=target,
+        background=background,
+        seed=seed,
+        images_per_class=images_per_class,
+        home=home,
     )
-    photos = home_references(request).photos
+    photos = home_references(request, home).photos
     sanitized = sanitize(request, photos)
     plan = stored_plan(executor.store, executor.config, sanitized)
     executor.run(plan, TENANT, f"{target}-{background}-{seed}", on_event)
@@ -134,20 +147,22 @@ def _evaluate(
             role: executor.store.fetch(plan.result(role).key(TENANT), Path(name) / role)
             for role in ("export", "measure")
         }
-        accuracy = Predictor(files["export"] / "model.onnx").evaluate(shipped_pet().folder / "test")
+        utility = measure_utility(files["export"] / "model.onnx", home.folder / "test")
         measures = measure_segments(
             sanitized,
             photos,
             files["measure"] / "embeddings.npz",
-            distractors=home_distractors(request),
+            distractors=home_distractors(request, home),
         )
     figures = {role: _figures(executor, plan, role) for role in ("dataset", "measure")}
     return Row(
         target=target,
         background=background,
         seed=seed,
-        accuracy=accuracy.accuracy,
-        synthetic_accuracy=figures["measure"]["validation_accuracy"],
+        accuracy=utility,
+        synthetic_accuracy=figures["measure"][
+            "validation_map50" if home.detection else "validation_accuracy"
+        ],
         rejected_share=sum(figures["dataset"]["rejected"].values()) / figures["dataset"]["draws"],
         mi_target=leakage.target.histogram,
         mi_background=leakage.background.histogram,
@@ -158,6 +173,18 @@ def _evaluate(
         **_figures_of(BACKGROUND, measures[BACKGROUND]),
         seconds=time.monotonic() - started,
     )
+
+
+def measure_utility(model: Path, labelled: Path) -> float:
+    """The model on labelled private photos: accuracy, or mAP50 of a detector; a share (§4.3).
+
+    Raises:
+        ModelFileError: no model of SpinML.
+        PhotoError: the photos are labelled for another task.
+    """
+    if model_task(model) == Task.DETECTION:
+        return evaluate_detector(Detector(model), labelled).map50
+    return Predictor(model).evaluate(labelled).accuracy
 
 
 def _figures_of(name: str, measures: SegmentMeasures) -> dict[str, Any]:

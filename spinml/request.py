@@ -51,6 +51,9 @@ class Task(StrEnum):
     """What the specialised model does."""
 
     CLASSIFICATION = "classification"
+    """Which of the label classes a photo shows."""
+    DETECTION = "detection"
+    """Where the target objects are."""
 
 
 # One line of printable text, so that a prompt, a file name or a log line made of it stays one.
@@ -77,8 +80,9 @@ class TrainingRequest(BaseModel):
     target_objects: tuple[Words, ...] = Field(min_length=1, max_length=MAX_OBJECTS)
     background: Words
     training_objective: Objective
-    label_classes: tuple[Words, ...] = Field(min_length=2, max_length=50)
-    """What the first target object may be doing; the others are drawn without a status."""
+    label_classes: tuple[Words, ...] = Field(min_length=1, max_length=50)
+    """What the first target object may be doing; the others are drawn without a status. For
+    detection the target objects' words, which may be left out then."""
     privacy: PrivacyPreference = PrivacyPreference()
     mixture: tuple[PrivacyPreference, ...] = Field(default=(), max_length=8)
     """Further preferences: a dataset for each, and one model trained on all of them."""
@@ -126,6 +130,8 @@ class TrainingRequest(BaseModel):
         objects = objects[:MAX_OBJECTS]
         if not objects:
             return data
+        if data.get("task") == Task.DETECTION:
+            data.setdefault("label_classes", objects)
         for field in ("features", "noise", "schemes"):
             if field in data:
                 data[field] = by_segment(field, data[field], objects)
@@ -136,6 +142,18 @@ class TrainingRequest(BaseModel):
                 for number, entry in enumerate(data["mixture"])
             ]
         return data
+
+    @model_validator(mode="after")
+    def _classes_of_task(self) -> TrainingRequest:
+        if self.task is Task.DETECTION and self.label_classes != self.target_objects:
+            raise ValueError(
+                "label_classes of a detection must be the target objects; leave them out"
+            )
+        if self.task is Task.CLASSIFICATION and len(self.label_classes) < 2:
+            raise ValueError(
+                "label_classes: a classification needs at least 2; or set task: detection"
+            )
+        return self
 
     @model_validator(mode="after")
     def _distinct_preferences(self) -> TrainingRequest:

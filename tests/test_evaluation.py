@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from spinml.demo import home_request
-from spinml.errors import InvalidRequestError
-from spinml.evaluation import FIGURES, Row, summarise
-from spinml.request import Scheme
+from spinml.errors import InvalidRequestError, PhotoError
+from spinml.evaluation import FIGURES, Row, measure_utility, summarise
+from spinml.home.camera import write_home
+from spinml.home.homes import private_home
+from spinml.home.photos import PhotoSet, shipped_pet, write_boxes, write_photo
+from spinml.request import Scheme, Task
 from spinml.sweep.estimates import Estimate, estimate
+from tests.device.detectors import SIDE, detector
 
 ROW = Row(
     target="L0",
@@ -73,6 +79,33 @@ def test_interval_is_students() -> None:
 def test_a_figure_that_one_seed_lacks_has_no_mean() -> None:
     assert estimate([0.5, None]) is None
     assert estimate([]) is None
+
+
+def test_a_home_of_a_detection(tmp_path: Path) -> None:
+    """Photos as ``jobs/render_home.py private --task bottle`` lays them out."""
+    home = PhotoSet(tmp_path)
+    masks = [(0, np.zeros((SIDE, SIDE), bool)), (1, np.zeros((SIDE, SIDE), bool))]
+    masks[0][1][16:48, 8:24] = True
+    masks[1][1][0:8, 40:60] = True
+    write_photo(
+        tmp_path / "test" / "images" / "photo_000.jpg", np.full((SIDE, SIDE, 3), 90, np.uint8)
+    )
+    write_boxes(tmp_path / "test" / "labels" / "photo_000.txt", masks)
+    write_home(private_home("bottle", "b", 5), tmp_path, references=0, test=1, size_px=SIDE)
+
+    request = home_request(target="L1", background="L0", seed=1, home=home)
+    assert request.task is Task.DETECTION
+    assert request.label_classes == ("pill bottle",)
+    assert [photo.name for photo in home.test_photos()] == ["photo_000.jpg"]
+    found = [([8.0, 16.0, 24.0, 48.0], 0, 0.9)]
+    model = detector(tmp_path / "model.onnx", found)  # knows bottle and frame, finds the bottle
+    assert measure_utility(model, tmp_path / "test") == pytest.approx(0.5)
+
+
+def test_a_home_of_a_classification_is_no_detectors(tmp_path: Path) -> None:
+    model = detector(tmp_path / "model.onnx", [])
+    with pytest.raises(PhotoError, match="no images/ and labels/"):
+        measure_utility(model, shipped_pet().folder / "test")
 
 
 def test_request_of_the_shipped_home() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spinml.errors import InvalidRequestError
-from spinml.request import Scheme, load_request, parse_request
+from spinml.request import Scheme, Task, load_request, parse_request
 
 VALID = {
     "target_object": "dog",
@@ -196,3 +196,35 @@ def test_invalid_objects_and_mixtures(change, why):
 def test_a_request_without_any_object_says_so():
     with pytest.raises(InvalidRequestError, match="target_objects"):
         parse_request({key: VALID[key] for key in VALID if key != "target_object"} | L2)
+
+
+DETECTION = {key: value for key, value in VALID.items() if key != "label_classes"} | {
+    "task": "detection"
+}
+
+
+def test_a_detectors_classes_are_its_object():
+    assert parse_request(DETECTION).label_classes == ("dog",)
+    assert parse_request(DETECTION | {"label_classes": ["dog"]}).label_classes == ("dog",)
+    both = {k: v for k, v in TWO.items() if k != "label_classes"} | {"task": "detection"}
+    assert parse_request(both).label_classes == ("pill bottle", "photo frame")
+    example = load_request(Path(__file__).parents[1] / "examples" / "bottle.yaml")
+    assert example.task is Task.DETECTION
+    assert example.label_classes == ("pill bottle",)
+    # What is stored of a run is read again.
+    assert parse_request(example.model_dump(mode="json")) == example
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (DETECTION | {"label_classes": ["cat"]}, "must be the target objects; leave them out"),
+        (DETECTION | {"label_classes": ["dog", "cat"]}, "must be the target objects"),
+        ({k: v for k, v in DETECTION.items() if k != "target_object"}, "target_objects"),
+        (VALID | {"label_classes": ["eating"]}, "at least 2; or set task: detection"),
+        (VALID | {"task": "guessing"}, "task"),
+    ],
+)
+def test_classes_that_do_not_fit_the_task(data, why):
+    with pytest.raises(InvalidRequestError, match=why):
+        parse_request(data)

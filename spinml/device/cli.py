@@ -14,10 +14,14 @@ from rich.table import Table
 from spinml.bundle import HoleMode
 from spinml.device.client import RESULTS, Client
 from spinml.device.described import described
+from spinml.device.detection_cli import tell_detection_figures, tell_detections
+from spinml.device.detection_evaluation import evaluate_detector
+from spinml.device.detector import Detector
 from spinml.device.feature_models import open_models
 from spinml.device.key import key_file as this_machines_key_file
 from spinml.device.ledger import Ledger
 from spinml.device.measures import measure_segments
+from spinml.device.model_file import model_task
 from spinml.device.photos import Loaded, load_photos
 from spinml.device.predictor import Predictor
 from spinml.device.preview import summarise, write_preview
@@ -30,7 +34,7 @@ from spinml.images import decode_photo
 from spinml.privacy.leakage import Leakage, measure_leakage
 from spinml.privacy.sanitizer import Sanitized, sanitize
 from spinml.privacy.usable import Skipped
-from spinml.request import TrainingRequest, load_request
+from spinml.request import Task, TrainingRequest, load_request
 
 KEY_VARIABLE = "SPINML_API_KEY"
 
@@ -249,9 +253,19 @@ def fetch(
 def predict(
     model: ModelFile,
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO…")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the photos with a detector's boxes drawn in.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Classify photos on the device."""
+    """Classify photos on the device, or detect in them: what the model is for."""
+    if model_task(model) == Task.DETECTION:
+        tell_detections(Detector(model), photos, out, as_json)
+        return
+    if out is not None:
+        raise InvalidRequestError(
+            "--out is given with a classifier, which finds no boxes", remedy="leave it out"
+        )
     predictor = Predictor(model)
     for path in photos:
         prediction = predictor.predict([decode_photo(path)])[0]
@@ -269,7 +283,14 @@ def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="LABELLED_DIR")],
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model on labelled photos: one sub-folder for each class."""
+    """Measure a model on labelled photos.
+
+    A classifier's folder has one sub-folder for each class, a detector's images/ and labels/ in
+    YOLO's format.
+    """
+    if model_task(model) == Task.DETECTION:
+        tell_detection_figures(evaluate_detector(Detector(model), folder), as_json)
+        return
     evaluation = Predictor(model).evaluate(folder)
     figures = evaluation.as_dict()
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spinml.errors import ModelFileError, PhotoError
+from spinml.device.model_file import open_model
+from spinml.errors import PhotoError
 from spinml.images import Photo, decode_photo, resize
 from spinml.intervals import wilson_interval
-from spinml.privacy.onnx_session import open_session
 
 _BATCH = 32
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -70,20 +69,8 @@ class Predictor:
     """
 
     def __init__(self, path: Path, *, threads: int = 0):
-        self._session = open_session(path, threads=threads)
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        try:
-            classes = json.loads(metadata["spinml.classes"])
-            self.image_px = int(metadata["spinml.image_px"])
-            task = metadata["spinml.task"]
-        except (KeyError, ValueError):
-            raise ModelFileError(
-                f"{path.name} does not say its classes, image size and task",
-                remedy="give a model.onnx that `spinml device fetch` downloaded",
-            ) from None
-        if task != "classification":
-            raise ModelFileError(f"{path.name} is for {task!r}, not for classification")
-        self.classes = tuple(str(name) for name in classes)
+        model = open_model(path, "classification", threads=threads)
+        self._session, self.classes, self.image_px = model.session, model.classes, model.image_px
 
     def probabilities(self, photos: Sequence[Photo]) -> npt.NDArray[np.float32]:
         """The chance of every class for RGB ``photos`` ``(H, W, 3)``: shape ``(n, classes)``."""

@@ -115,7 +115,7 @@ class Executor:
     def demand(self, stage: Stage) -> Demand:
         """What executing ``stage`` holds."""
         plain = stage.kind in self.operations.functions
-        return demand_of(stage.kind, self.config, plain=plain)
+        return demand_of(stage.kind, self.config, plain=plain, detects=stage.detects)
 
     def close(self) -> None:
         """End the warm workers and the board. Runs must have ended."""

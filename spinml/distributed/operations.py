@@ -31,7 +31,7 @@ class Operations:
     functions: Mapping[StageKind, str] = field(default_factory=lambda: dict(DEFAULT_FUNCTIONS))
     generator: str = "spinml.distributed.generation:SyntheticShards"
     """A :class:`spinml.distributed.generation.ShardSource`."""
-    trainer: str = "spinml.distributed.train:train_classifier"
+    trainer: str = "spinml.distributed.train:train_specialised"
     """A StageFunction that runs in each of Ray Train's workers; rank 0's files are the result."""
 
     def function(self, kind: StageKind) -> StageFunction:

@@ -56,10 +56,13 @@ def fits(wanted: Amounts, room: Amounts) -> bool:
     return all(amount <= room.get(name, 0.0) + 1e-6 for name, amount in wanted.items())
 
 
-def demand_of(kind: StageKind, config: ServerConfig, *, plain: bool = False) -> Demand:
+def demand_of(
+    kind: StageKind, config: ServerConfig, *, plain: bool = False, detects: bool = False
+) -> Demand:
     """What a stage of ``kind`` holds under ``config``.
 
     Args:
+        detects: a stage of a detection run.
         plain: a GENERATE or TRAIN that an ordinary function executes in one worker.
     """
     resources: ResourceConfig = config.resources
@@ -72,8 +75,14 @@ def demand_of(kind: StageKind, config: ServerConfig, *, plain: bool = False) -> 
     if kind is StageKind.TRAIN:
         if plain:
             return Demand(resources.training)
-        return Demand(COORDINATOR, (resources.training,) * config.training.num_workers)
+        return Demand(COORDINATOR, (resources.training,) * train_workers(config, detects=detects))
     return Demand(resources.light)
+
+
+def train_workers(config: ServerConfig, *, detects: bool) -> int:
+    """Ray Train's workers. A detector has one: ultralytics would start the others itself, outside
+    of what Ray gave, and its smallest network on some thousand images needs none."""
+    return 1 if detects else config.training.num_workers
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -18,10 +19,13 @@ from spinml.config import TrainingConfig
 from spinml.distributed.board import BoardProgress
 from spinml.distributed.failures import raised_on_purpose
 from spinml.distributed.operations import load
-from spinml.distributed.resources import actor_options, settle_process
+from spinml.distributed.resources import actor_options, settle_process, train_workers
+from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.execution import StageTask, Workplace
 from spinml.pipeline.manifest import FileEntry, files_below
-from spinml.pipeline.stages import StageContext, StageFunction, silent
+from spinml.pipeline.stages import ArtifactKey, StageContext, StageFunction, silent
+
+_KEPT = "kept.tar"
 
 
 def train_classifier(context: StageContext) -> dict[str, Any]:
@@ -44,6 +48,40 @@ def train_classifier(context: StageContext) -> dict[str, Any]:
     settings = TrainingConfig.model_validate(context.params["settings"])
     dataset = ShardDataset(*dataset_folders(context.inputs))
     return save_trained(fit(dataset, settings, context.params["seed"], hooks), context.out)
+
+
+def train_detector(context: StageContext) -> dict[str, Any]:
+    """As :func:`train_classifier`, by :func:`spinml.training.detector.fit_detector`, in one worker.
+
+    After a worker's death the next attempt goes on from the last epoch.
+    """
+    from spinml.training.detector_stages import train_detector as run
+
+    return run(context, report=lambda epoch: ray_train.report(epoch.as_dict()))
+
+
+def train_specialised(context: StageContext) -> dict[str, Any]:
+    """The training that the stage's task asks for."""
+    return train_detector(context) if context.stage.detects else train_classifier(context)
+
+
+@dataclass(frozen=True)
+class _InStore:
+    """What an attempt keeps for the next: a file beside the artifact's, until it is sealed."""
+
+    store: ArtifactStore
+    key: ArtifactKey
+
+    def keep(self, file: Path) -> None:
+        self.store.put_file(self.key, _KEPT, file)
+
+    def restore(self, file: Path) -> bool:
+        if _KEPT not in self.store.list_files(self.key):
+            return False
+        with tempfile.TemporaryDirectory(prefix="spinml-train-") as folder:
+            self.store.download(self.key, [_KEPT], Path(folder))
+            shutil.move(Path(folder) / _KEPT, file)
+        return True
 
 
 @dataclass(frozen=True)
@@ -72,14 +110,15 @@ def train(task: StageTask, workplace: Workplace, loop: str, progress: BoardProgr
     started = time.monotonic()
     logging.getLogger("ray.train").setLevel(logging.WARNING)
     resources = workplace.config.resources.training
-    workplace.store.delete(task.key)
+    strays = set(workplace.store.list_files(task.key)) - {_KEPT}
+    workplace.store.delete_files(task.key, strays)
     with tempfile.TemporaryDirectory(prefix="spinml-train-") as folder:
         trainer = ray_torch.TorchTrainer(
             _work,
             train_loop_config={"job": _Job(task, workplace, loop, progress)},
             torch_config=ray_torch.TorchConfig(backend="nccl" if resources.num_gpus else "gloo"),
             scaling_config=ray_train.ScalingConfig(
-                num_workers=workplace.config.training.num_workers,
+                num_workers=train_workers(workplace.config, detects=task.stage.detects),
                 use_gpu=resources.num_gpus > 0,
                 resources_per_worker=_per_worker(actor_options(resources)),
             ),
@@ -92,6 +131,7 @@ def train(task: StageTask, workplace: Workplace, loop: str, progress: BoardProgr
         )
         entries, figures = _fit(trainer)
     figures |= {"seconds": round(time.monotonic() - started, 3)}
+    workplace.store.delete_files(task.key, [_KEPT])
     workplace.store.seal(task.key, entries, figures)
 
 
@@ -124,7 +164,9 @@ def _work(config: Mapping[str, Any]) -> tuple[list[FileEntry], dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="spinml-train-") as path:
         out = Path(path)
         progress = job.progress if rank == 0 else silent
-        figures = loop(StageContext(task.stage, inputs, out, workplace.config, progress))
+        kept = _InStore(workplace.store, task.key)
+        context = StageContext(task.stage, inputs, out, workplace.config, progress, kept)
+        figures = loop(context)
         entries = []
         if rank == 0:
             names = files_below(out)

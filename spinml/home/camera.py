@@ -19,7 +19,9 @@ from spinml.home.photos import (
     write_boxes,
     write_keypoints,
     write_mask,
+    write_names,
     write_photo,
+    write_record,
 )
 from spinml.home.private import STREAMS, PrivateHome
 from spinml.home.tasks import task
@@ -86,6 +88,16 @@ def write_test(renderer: Renderer, home: PrivateHome, folder: Path, index: int) 
     else:
         name = f"photo_{index // len(of.labels):03d}.jpg"
         write_photo(folder / "test" / shot.label / name, shot.image)
+
+
+def write_home(
+    home: PrivateHome, folder: Path, references: int, test: int, size_px: int = PHOTO_PX
+) -> None:
+    """Write what is of all photos: ``home.json`` and, for detection, the names of the classes."""
+    write_record(folder, record_of(home, references, test, size_px))
+    of = task(home.task)
+    if of.detection:
+        write_names(folder / "test", [NOUNS[name] for name in of.subjects])
 
 
 def record_of(home: PrivateHome, references: int, test: int, size_px: int = PHOTO_PX) -> HomeRecord:

@@ -7,7 +7,8 @@ A set is a folder: ``references/ref_00.jpg`` … without labels, ``references_ma
 Pets and people: ``test/<class>/photo_000.jpg`` …; a person's references also have
 ``references_keypoints/ref_00.json``. Bottles: ``test/images/photo_000.jpg`` … and, in YOLO's
 format, ``test/labels/photo_000.txt`` …: a line ``class x y width height`` for each object that is
-shown, the class an index in ``label_classes``, the box's middle and size in shares of the photo's
+shown, the class an index in ``label_classes`` and in ``test/data.yaml``, which says what captions
+call it, the box's middle and size in shares of the photo's
 sides; further objects' masks are ``references_masks/ref_00_frame.png`` ….
 """
 
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 
 from spinml.images import bounding_box
@@ -99,6 +101,17 @@ class PhotoSet:
             for photo in sorted((self.folder / "test" / label).glob("*.jpg"))
         ]
 
+    @property
+    def detection(self) -> bool:
+        """Whether the test photos are labelled with boxes."""
+        return (self.folder / "test" / "images").is_dir()
+
+    def test_photos(self) -> list[Path]:
+        """The test photos, whatever their labels are, in order."""
+        if self.detection:
+            return [photo for photo, _ in self.detections()]
+        return [photo for photo, _ in self.test()]
+
     def detections(self) -> list[tuple[Path, list[LabelledBox]]]:
         """Test photos to be detected in, with their objects' boxes, in order."""
         classes = self.record.label_classes
@@ -160,6 +173,13 @@ def write_boxes(path: Path, masks: Sequence[tuple[int, NDArray[np.bool_]]]) -> N
                   (x1 - x0) / width, (y1 - y0) / height)  # fmt: skip
         lines.append(f"{label} " + " ".join(f"{share:.6f}" for share in shares))
     path.write_text("\n".join(lines) + "\n")
+
+
+def write_names(folder: Path, names: Sequence[str]) -> None:
+    """Write which classes the labels in ``folder`` mean: ``data.yaml``, as YOLO has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = yaml.safe_dump({"names": dict(enumerate(names))}, sort_keys=False)
+    (folder / "data.yaml").write_text(content, encoding="utf-8")
 
 
 def write_record(folder: Path, record: HomeRecord) -> None:

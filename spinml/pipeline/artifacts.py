@@ -180,6 +180,13 @@ class ArtifactStore:
             size, sha256 = self._write(path, stream)
         return FileEntry(name=name, size_bytes=size, sha256=sha256)
 
+    def delete_files(self, key: ArtifactKey, names: Iterable[str]) -> None:
+        """Erase single files of an artifact that is not visible yet; absent ones are skipped."""
+        present = set(self.list_files(key))
+        with store_errors("delete a file"):
+            for name in present & set(names):
+                self._at.delete_file(self._path(key, name))
+
     def list_files(self, key: ArtifactKey) -> list[str]:
         """The names of the files that are there, sorted, with or without a manifest."""
         return [name for name in self._list(self._path(key)) if name != MANIFEST_NAME]

@@ -11,7 +11,7 @@ from spinml.bundle import SanitizedSegment
 from spinml.config import ServerConfig
 from spinml.errors import ArtifactNotFoundError
 from spinml.pipeline.stages import Stage, StageKind
-from spinml.request import BACKGROUND, TARGET, PrivacyPreference, Scheme, TrainingRequest
+from spinml.request import BACKGROUND, TARGET, PrivacyPreference, Scheme, Task, TrainingRequest
 
 MEASURE_VERSION = 2
 """Raised when MEASURE writes other files; KEY_VERSION would make the models anew, too."""
@@ -190,7 +190,9 @@ class _Builder:
             inputs["class_images"] = self.add(
                 StageKind.PRIOR, prior, label=f"class images {segment.name}"
             )
-        classes = list(self.request.label_classes) if segment.name == TARGET else []
+        # Of a detector's object no state is known or asked for: its captions name none.
+        labelled = segment.name == TARGET and self.request.task is Task.CLASSIFICATION
+        classes = list(self.request.label_classes) if labelled else []
         tuned = common | {"settings": settings.model_dump(), "label_classes": classes}
         return self.add(StageKind.FINETUNE, tuned, inputs, f"fine-tune {self._named(segment)}")
 
@@ -243,16 +245,17 @@ def make_plan(
         "dataset" if number == 1 else f"dataset_{number}": build.generate(preference, unets)
         for number, preference in enumerate(request.preferences, start=1)
     }
-    common = {"label_classes": list(request.label_classes), "seed": request.seed}
+    common = {"label_classes": list(request.label_classes), "seed": request.seed} | _task(request)
+    training = config.detection if request.task is Task.DETECTION else config.training
     model = build.add(
         StageKind.TRAIN,
-        common | {"settings": config.training.model_dump()},
+        common | {"settings": training.model_dump()},
         datasets,
         "train",
     )
     export = build.add(
         StageKind.EXPORT,
-        common | {"image_px": config.training.image_px},
+        common | {"image_px": training.image_px},
         {"model": model, **datasets},
         "export",
     )
@@ -281,13 +284,24 @@ def _generate_params(build: _Builder) -> dict[str, Any]:
     settings = config.generation.model_dump()
     per_class = request.images_per_class or settings.pop("images_per_class")
     settings.pop("images_per_class", None)
-    return build.base() | {
-        "target_objects": list(request.target_objects),
-        "background": request.background,
-        "label_classes": list(request.label_classes),
-        "images_per_class": per_class,
-        "seed": request.seed,
-        "prompts": config.prompts.model_dump(),
-        "settings": settings,
-        "version": DATASET_VERSION,
-    }
+    request, objects = build.request, build.request.target_objects
+    classes = request.label_classes if request.task is Task.CLASSIFICATION else objects[:1]
+    return (
+        build.base()
+        | {
+            "target_objects": list(objects),
+            "background": request.background,
+            "label_classes": list(classes),
+            "images_per_class": per_class,
+            "seed": request.seed,
+            "prompts": config.prompts.model_dump(),
+            "settings": settings,
+            "version": DATASET_VERSION,
+        }
+        | _task(request)
+    )
+
+
+def _task(request: TrainingRequest) -> dict[str, str]:
+    """The task where it is not classification, whose keys are older than the choice."""
+    return {} if request.task is Task.CLASSIFICATION else {"task": request.task.value}

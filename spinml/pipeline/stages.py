@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from spinml.config import ServerConfig
 from spinml.errors import ArtifactError
+from spinml.request import Task
 
 KEY_VERSION = 1
 """Raised when a stage's code changes what it makes from the same inputs."""
@@ -57,6 +58,11 @@ class Stage:
     inputs: Mapping[str, str] = field(default_factory=dict)
     label: str = ""
     """For people: "fine-tune target"; not part of the key."""
+
+    @property
+    def detects(self) -> bool:
+        """Whether the run's task is detection; parameters of other tasks do not say theirs."""
+        return bool(self.params.get("task") == Task.DETECTION)
 
     @property
     def digest(self) -> str:
@@ -123,6 +129,26 @@ def silent(done: int, total: int, unit: str) -> None:
     """A Progress that tells nobody."""
 
 
+class Kept(Protocol):
+    """One file that outlives the process of a stage, so that the next attempt goes on from it."""
+
+    def keep(self, file: Path) -> None:
+        """Store ``file`` in place of the one before."""
+
+    def restore(self, file: Path) -> bool:
+        """Write what was kept last to ``file``; False where nothing was."""
+
+
+class NothingKept:
+    """A Kept that forgets: every attempt begins anew."""
+
+    def keep(self, file: Path) -> None:
+        pass
+
+    def restore(self, file: Path) -> bool:
+        return False
+
+
 @dataclass(frozen=True)
 class StageContext:
     """All that a stage's function gets. It writes its result into ``out`` and returns figures."""
@@ -134,6 +160,7 @@ class StageContext:
     """An empty local folder; its files become the artifact."""
     config: ServerConfig
     progress: Progress = silent
+    kept: Kept = field(default_factory=NothingKept)
 
     @property
     def params(self) -> Mapping[str, Any]:

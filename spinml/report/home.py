@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from spinml.device.described import described
+from spinml.device.detection_evaluation import DetectionEvaluation
 from spinml.device.measures import SegmentMeasures
 from spinml.device.predictor import Evaluation
 from spinml.device.preview import summarise
@@ -24,7 +25,7 @@ def build_home_report(
     sanitized: Sanitized,
     leakage: Leakage,
     measures: Mapping[str, SegmentMeasures],
-    evaluation: Evaluation | None,
+    evaluation: Evaluation | DetectionEvaluation | None,
 ) -> HomeReport:
     """The device's part of the report.
 

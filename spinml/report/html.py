@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from spinml import __version__
 from spinml.report import plots
 from spinml.report.model import HomeReport, RunReport, SegmentDisclosure
-from spinml.request import PrivacyPreference, Scheme, TrainingRequest
+from spinml.request import PrivacyPreference, Scheme, Task, TrainingRequest
 
 
 def render_server_report(report: RunReport) -> str:
@@ -36,6 +36,7 @@ def _render(report: RunReport, home: HomeReport | None) -> str:
         preferences=[_preference(request, each) for each in request.preferences],
         version=__version__,
         request=request,
+        detects=request.task is Task.DETECTION,
         run=_run_view(report),
         home=_home_view(report, home) if home else None,
     )
@@ -72,9 +73,7 @@ def _run_view(report: RunReport) -> dict[str, Any]:
         "samples": {
             name: [_data_uri(image) for image in images] for name, images in report.samples.items()
         },
-        "curves": plots.training_curves([epoch.model_dump() for epoch in report.history])
-        if report.history
-        else "",
+        "curves": _curves(report),
         "confusion": plots.confusion_matrix(report.confusion, classes) if report.confusion else "",
         "times": plots.stage_times(labels, [stage.seconds for stage in done]),
     }
@@ -82,7 +81,7 @@ def _run_view(report: RunReport) -> dict[str, Any]:
 
 def _home_view(report: RunReport, home: HomeReport) -> dict[str, Any]:
     evaluation = home.evaluation
-    if evaluation is not None:
+    if evaluation is not None and "confusion" in evaluation:
         picture = plots.confusion_matrix(evaluation["confusion"], report.request.label_classes)
         evaluation = {**evaluation, "confusion": picture}
     return {
@@ -91,6 +90,14 @@ def _home_view(report: RunReport, home: HomeReport) -> dict[str, Any]:
         "beyond": home.beyond,
         "evaluation": evaluation,
     }
+
+
+def _curves(report: RunReport) -> str:
+    if not report.history:
+        return ""
+    detects = report.request.task is Task.DETECTION
+    plot = plots.detection_curves if detects else plots.training_curves
+    return plot([epoch.model_dump() for epoch in report.history])
 
 
 def _segment_view(segment: SegmentDisclosure) -> dict[str, Any]:

@@ -24,6 +24,17 @@ class Epoch(_Part):
     validation_accuracy: float
 
 
+class DetectionEpoch(_Part):
+    """One epoch of a detector's training; mAP50, precision and recall are shares."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_map50: float
+    validation_precision: float
+    validation_recall: float
+
+
 class StageTime(_Part):
     """How long a stage took, and whether an earlier run's result served."""
 
@@ -52,12 +63,13 @@ class RunReport(_Part):
     datasets: tuple[DatasetPart, ...] = Field(
         default=(), description="One for each preference; the model is trained on all."
     )
-    history: tuple[Epoch, ...] = ()
+    history: tuple[Epoch | DetectionEpoch, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = Field(
-        default=(), description="On held-out synthetic images: rows true, columns predicted."
+        default=(),
+        description="A classifier's on held-out synthetic images: rows true, columns predicted.",
     )
     samples: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict, description="Synthetic images by class."
+        default_factory=dict, description="Synthetic images by class; of a detection with boxes."
     )
     references: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,
@@ -72,8 +84,14 @@ class RunReport(_Part):
 
     @property
     def best_validation(self) -> float | None:
-        """Best validation accuracy, a share; None before training."""
-        return max((epoch.validation_accuracy for epoch in self.history), default=None)
+        """Best validation accuracy, or mAP50 of a detector: a share; None before training."""
+        values = (
+            epoch.validation_map50
+            if isinstance(epoch, DetectionEpoch)
+            else epoch.validation_accuracy
+            for epoch in self.history
+        )
+        return max(values, default=None)
 
 
 class SegmentDisclosure(_Part):
@@ -109,4 +127,5 @@ class HomeReport(_Part):
     beyond: tuple[DescribedFigure, ...]
     """What averages do not show: re-identification, copies, prompts."""
     evaluation: dict[str, Any] | None = None
-    """As :meth:`spinml.device.predictor.Evaluation.as_dict` gives it."""
+    """As :meth:`spinml.device.predictor.Evaluation.as_dict` gives it, or
+    :meth:`spinml.device.detection_evaluation.DetectionEvaluation.as_dict` of a detection."""

@@ -49,6 +49,34 @@ def training_curves(history: Sequence[dict[str, Any]]) -> str:
         return to_svg(figure)
 
 
+def detection_curves(history: Sequence[dict[str, Any]]) -> str:
+    """Loss by epoch, training beside validation, and mAP50, precision and recall on validation.
+
+    Args:
+        history: one dict an epoch, as :class:`spinml.report.model.DetectionEpoch`.
+    """
+    epochs = [row["epoch"] for row in history]
+    losses = (("train", "train_loss", SOFT), ("validation", "validation_loss", ACCENT))
+    shares = (
+        ("mAP50", "validation_map50", ACCENT),
+        ("precision", "validation_precision", SOFT),
+        ("recall", "validation_recall", INK),
+    )
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 2.6), layout="constrained")
+        sides = zip(figure.subplots(1, 2), ("loss", "share"), (losses, shares), strict=True)
+        for axes, name, lines in sides:
+            for label, key, colour in lines:
+                values = [row[key] for row in history]
+                axes.plot(epochs, values, marker="o", ms=4, color=colour, label=label)
+            axes.set(xlabel="epoch", ylabel=name, xticks=epochs)
+            axes.grid(axis="y", color=GRID, lw=0.8)
+            if lines is shares:
+                axes.set_ylim(0, 1.02)
+            axes.legend(frameon=False)
+        return to_svg(figure)
+
+
 def confusion_matrix(matrix: npt.ArrayLike, classes: Sequence[str]) -> str:
     """Counts with the share of each true class as shade.
 

@@ -12,7 +12,7 @@ from spinml.errors import ArtifactError, ArtifactNotFoundError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import ArtifactKey, StageKind
-from spinml.report.model import DatasetPart, Epoch, RunReport, StageTime
+from spinml.report.model import DatasetPart, DetectionEpoch, Epoch, RunReport, StageTime
 from spinml.request import TrainingRequest
 from spinml.service.models import Run
 from spinml.service.plans import plan_from_json
@@ -49,7 +49,7 @@ def assemble_report(store: ArtifactStore, run: Run) -> RunReport:
             rejected=sum(part.rejected for part in datasets),
             datasets=datasets,
             history=tuple(_epoch(item) for item in figures["history"]),
-            confusion=figures["validation"]["confusion"],
+            confusion=figures["validation"].get("confusion", ()),
             samples={
                 label: _encode(store, key, names)
                 for label, names in _names_by_class(figures["samples"]).items()
@@ -77,8 +77,9 @@ def _datasets(
     )
 
 
-def _epoch(figures: Mapping[str, Any]) -> Epoch:
-    return Epoch.model_validate({name: figures[name] for name in Epoch.model_fields})
+def _epoch(figures: Mapping[str, Any]) -> Epoch | DetectionEpoch:
+    kind = DetectionEpoch if "validation_map50" in figures else Epoch
+    return kind.model_validate({name: figures[name] for name in kind.model_fields})
 
 
 def _names_by_class(samples: Iterable[Mapping[str, str]]) -> dict[str, list[str]]:

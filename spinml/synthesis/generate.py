@@ -80,7 +80,7 @@ class Generator:
         self.settings = GenerationConfig.model_validate(params["settings"])
         self.labels: list[str] = list(params["label_classes"])
         self.prompts = Prompts(PromptConfig.model_validate(params["prompts"]))
-        self.subjects = load_subjects(checkpoint, params, inputs, self.prompts)
+        self.subjects = load_subjects(checkpoint, stage, inputs, self.prompts)
         painter = inputs.get("inpainting_unet")
         self.background_prompt = self.prompts.background(
             params["background"], tuned=painter is not None

@@ -10,6 +10,7 @@ from typing import Any
 from spinml.config import GenerationConfig
 from spinml.images import Photo
 from spinml.pipeline.plan import unet_role
+from spinml.pipeline.stages import Stage
 from spinml.preference import OBJECT_SEGMENTS
 from spinml.synthesis.checkpoint import Checkpoint
 from spinml.synthesis.prompts import Prompts
@@ -70,21 +71,23 @@ class Subject:
 
 
 def load_subjects(
-    checkpoint: Checkpoint, params: Mapping[str, Any], inputs: Mapping[str, Path], prompts: Prompts
+    checkpoint: Checkpoint, stage: Stage, inputs: Mapping[str, Path], prompts: Prompts
 ) -> list[Subject]:
     """The target objects of a GENERATE stage, in the request's order.
 
-    ``label_classes`` describe the first; the others are drawn without a status (§7).
+    ``label_classes`` describe the first; the others are drawn without a status (§7), and so are
+    all for a detector.
     """
+    labels = () if stage.detects else tuple(stage.params["label_classes"])
     subjects = []
-    for number, words in enumerate(params["target_objects"]):
+    for number, words in enumerate(stage.params["target_objects"]):
         segment = OBJECT_SEGMENTS[number]
         tuned = inputs.get(unet_role(segment))
         subjects.append(
             Subject(
                 segment=segment,
                 words=words,
-                labels=tuple(params["label_classes"]) if number == 0 else (),
+                labels=labels if number == 0 else (),
                 unet=checkpoint.unet if tuned is None else checkpoint.load_unet(tuned / UNET),
                 tuned=tuned is not None,
                 prompts=prompts,

@@ -10,10 +10,12 @@ from functools import cached_property
 from pathlib import Path
 
 from spinml.config import ServerConfig
+from spinml.device.detection_evaluation import evaluate_detector
+from spinml.device.detector import Detector
 from spinml.device.measures import read_embeddings
 from spinml.device.photos import load_photos
 from spinml.device.predictor import Predictor
-from spinml.errors import InvalidRequestError, PhotoError
+from spinml.errors import PhotoError
 from spinml.home.photos import shipped_pet
 from spinml.privacy.leakage import measure_leakage
 from spinml.privacy.private import DeviceOnly
@@ -143,14 +145,14 @@ class PlayedHome(DeviceOnly):
         }
 
     def utility(self, task: Task, model: Path) -> Utility:
-        """The model's accuracy on the labelled photos (§4.3).
+        """The model's accuracy, or a detector's mAP50, on the labelled photos (§4.3).
 
         Raises:
-            InvalidRequestError: a task whose utility this version cannot measure.
-            PhotoError: no labelled photos, or of other classes.
+            PhotoError: no labelled photos, of other classes or for another task.
         """
-        if task is not Task.CLASSIFICATION:
-            raise InvalidRequestError(f"a sweep cannot measure the utility of the task {task}")
+        if task is Task.DETECTION:
+            seen = evaluate_detector(Detector(model), self._labelled)
+            return Utility("mAP50", seen.map50, None, seen.photos)
         found = Predictor(model).evaluate(self._labelled).as_dict()
         low, high = found["interval_95"]
         return Utility("accuracy", found["accuracy"], (low, high), found["photos"])

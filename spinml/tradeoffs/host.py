@@ -19,7 +19,7 @@ from spinml.evaluation import TENANT, stored_plan
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import StageKind
-from spinml.request import TrainingRequest
+from spinml.request import Task, TrainingRequest
 from spinml.sweep.hopeless import hopeless
 from spinml.sweep.labels import members_of
 from spinml.sweep.results import (
@@ -162,7 +162,7 @@ class SweepHost:
             utility=utility.value,
             utility_interval=utility.interval_95,
             photos=utility.photos,
-            synthetic_utility=manifest.figures["validation_accuracy"],
+            synthetic_utility=manifest.figures[_validation(request.task)],
             leakage=leakage,
             seconds=round(time.monotonic() - began, 3),
             stages=tuple(self._costs(plan)),
@@ -240,6 +240,11 @@ class SweepHost:
         self._standings[trial.id] = replace(
             self._standing_of(trial), state=state, detail=detail, utility=utility
         )
+
+
+def _validation(task: Task) -> str:
+    """Which of MEASURE's figures is the utility on synthetic images."""
+    return "validation_map50" if task is Task.DETECTION else "validation_accuracy"
 
 
 def _memory_mib() -> float:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from spinml.device.drawing import draw_boxes
 from spinml.images import Mask, Photo, cut_out, encode_png, on_plain_ground
 from spinml.preference import BACKGROUND, OBJECT_SEGMENTS
 from spinml.privacy.background import take_background
 from spinml.synthesis.dataset import ShardDataset, decode_image, decode_mask
 from spinml.training.data import load_images, stratified_split
 from spinml.training.embedders import Embedder
-from spinml.training.evaluate import Evaluation, evaluate
-from spinml.training.model import load_classifier
+from spinml.training.evaluate import evaluate
+from spinml.training.model import HISTORY_FILE, load_classifier
 
 SAMPLES_A_CLASS = 8
 EMBEDDINGS_FILE, FIGURES_FILE, SAMPLES = "embeddings.npz", "figures.json", "samples"
@@ -78,53 +80,59 @@ def _embed_prompts(dataset: ShardDataset, embedder: Embedder) -> dict[str, np.nd
     return embedded | {"empty_prompt": embedder.texts([""])}
 
 
-def validate(dataset: ShardDataset, model_folder: Path) -> Evaluation:
-    """The stored model on the validation images of its own split."""
+def validate(dataset: ShardDataset, model_folder: Path) -> dict[str, Any]:
+    """Figures of the stored classifier on the validation images of its own split."""
     classifier, description = load_classifier(model_folder)
     images = load_images(dataset, description.image_px)
     _, held = stratified_split(
         images.labels.tolist(), description.validation_share, description.seed
     )
-    return evaluate(classifier, images.select(held), torch.device("cpu"))
+    return asdict(evaluate(classifier, images.select(held), torch.device("cpu")))
 
 
-def write_samples(dataset: ShardDataset, out: Path) -> list[dict[str, str]]:
-    """``SAMPLES_A_CLASS`` images of each class as PNG; file and label of each."""
+def write_samples(dataset: ShardDataset, out: Path, *, boxes: bool) -> list[dict[str, str]]:
+    """``SAMPLES_A_CLASS`` images of each class as PNG; file and label of each.
+
+    Args:
+        boxes: whether the objects' boxes are drawn into them.
+    """
     (out / SAMPLES).mkdir()
     samples = []
-    for number, (label, image) in enumerate(_some_of_each(dataset)):
+    for number, (label, image) in enumerate(_some_of_each(dataset, boxes=boxes)):
         file = f"{SAMPLES}/{number:03d}.png"
         (out / file).write_bytes(encode_png(image))
         samples.append({"file": file, "label": label})
     return samples
 
 
-def _some_of_each(dataset: ShardDataset) -> Iterable[tuple[str, Photo]]:
+def _some_of_each(dataset: ShardDataset, *, boxes: bool) -> Iterable[tuple[str, Photo]]:
     """Labelled images, class by class, evenly over the dataset: a mixture has several parts."""
     labels = dataset.labels()
     for label, name in enumerate(dataset.classes):
         members = [index for index, other in enumerate(labels) if other == label]
         for index in members[:: -(-len(members) // SAMPLES_A_CLASS) or 1]:
-            yield name, dataset[index][0]
+            row = dataset.row(index, ("image", "boxes", "box_labels"))
+            image = decode_image(row["image"])
+            found = [(box, of, "") for box, of in zip(row["boxes"], row["box_labels"], strict=True)]
+            yield name, draw_boxes(image, found) if boxes else image
 
 
 def collect_figures(
-    datasets: Sequence[Path], model_folder: Path, validation: Evaluation, samples: Sequence[Any]
+    datasets: Sequence[Path],
+    model_folder: Path,
+    validation: Mapping[str, Any],
+    samples: Sequence[Any],
 ) -> dict[str, Any]:
     """Everything the report plots, JSON-able.
 
     Args:
         datasets: the folder of each dataset, in the order of the request's preferences.
     """
-    history = json.loads((model_folder / "history.json").read_text())
+    history = json.loads((model_folder / HISTORY_FILE).read_text())
     return {
         "datasets": [json.loads((folder / "dataset.json").read_text()) for folder in datasets],
         "history": history["epochs"],
         "best_epoch": history["best_epoch"],
-        "validation": {
-            "accuracy": validation.accuracy,
-            "loss": validation.loss,
-            "confusion": validation.confusion,
-        },
+        "validation": dict(validation),
         "samples": list(samples),
     }

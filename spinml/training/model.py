@@ -16,6 +16,7 @@ from spinml.errors import ArtifactError
 from spinml.training.backbones import Backbone, empty_backbone
 
 WEIGHTS_FILE, DESCRIPTION_FILE = "model.safetensors", "model.json"
+HISTORY_FILE, ONNX_FILE = "history.json", "model.onnx"
 _DROPOUT = 0.2
 
 

@@ -14,6 +14,7 @@ from spinml.pipeline.stages import StageContext
 from spinml.synthesis.dataset import ShardDataset, dataset_folders
 from spinml.training.classifier import Hooks, Trained, fit
 from spinml.training.data import load_images
+from spinml.training.detector_stages import export_trained, train_detector, validate_detector
 from spinml.training.embedders import load_embedder
 from spinml.training.export import check_onnx, export_onnx
 from spinml.training.measure import (
@@ -24,14 +25,18 @@ from spinml.training.measure import (
     validate,
     write_samples,
 )
-from spinml.training.model import load_classifier, save_classifier
+from spinml.training.model import HISTORY_FILE, ONNX_FILE, load_classifier, save_classifier
 
-ONNX_FILE, HISTORY_FILE = "model.onnx", "history.json"
 _CHECKED_IMAGES = 16
 
 
 def run_train_local(context: StageContext) -> dict[str, Any]:
-    """TRAIN in this process: "dataset", "dataset_2", … → the files of :func:`save_trained`."""
+    """TRAIN in this process: "dataset", "dataset_2", … → the files of :func:`save_trained`.
+
+    Of a detection run: :func:`spinml.training.detector_stages.train_detector`.
+    """
+    if context.stage.detects:
+        return train_detector(context)
     settings = TrainingConfig.model_validate(context.params["settings"])
     dataset = ShardDataset(*dataset_folders(context.inputs))
     began = time.monotonic()
@@ -60,6 +65,8 @@ def run_export(context: StageContext) -> dict[str, Any]:
     Raises:
         StageError: the file and torch disagree.
     """
+    if context.stage.detects:
+        return export_trained(context)
     classifier, description = load_classifier(context.inputs["model"])
     path = context.out / ONNX_FILE
     export_onnx(classifier, description, path)
@@ -84,11 +91,15 @@ def run_measure(context: StageContext) -> dict[str, Any]:
     # mypy takes any of the names for savez' own option allow_pickle.
     np.savez(context.out / EMBEDDINGS_FILE, **arrays)  # type: ignore[arg-type]
     context.progress(1, 3, "parts")
-    validation = validate(dataset, context.inputs["model"])
+    if context.stage.detects:
+        validation = validate_detector(folders, context.inputs["model"])
+    else:
+        validation = validate(dataset, context.inputs["model"])
     context.progress(2, 3, "parts")
-    samples = write_samples(dataset, context.out)
+    samples = write_samples(dataset, context.out, boxes=context.stage.detects)
     figures = collect_figures(folders, context.inputs["model"], validation, samples)
     figures["embedder"] = settings.embedder
     (context.out / FIGURES_FILE).write_text(json.dumps(figures, indent=2))
     context.progress(3, 3, "parts")
-    return {"embeddings": len(arrays["index"]), "validation_accuracy": validation.accuracy}
+    utility = "map50" if context.stage.detects else "accuracy"
+    return {"embeddings": len(arrays["index"]), f"validation_{utility}": validation[utility]}

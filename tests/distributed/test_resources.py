@@ -36,6 +36,7 @@ def test_a_coordinator_holds_what_its_actors_hold() -> None:
     assert generation.total() == {"CPU": 12, "GPU": 3, "memory": 24e9}
     assert demand_of(StageKind.TRAIN, config).total() == {"CPU": 4}
     assert demand_of(StageKind.TRAIN, config, plain=True).total() == {"CPU": 2}
+    assert demand_of(StageKind.TRAIN, config, detects=True).total() == {"CPU": 2}
 
 
 def test_an_actor_must_fit_one_node() -> None:

@@ -247,3 +247,19 @@ def test_words_alone_are_needed_by_no_stage() -> None:
     assert words.needed_segments(()) == set()
     gone = missing(words, lambda stage: False)
     assert [stage.kind for stage in gone] == kinds(words)
+
+
+def test_a_detection_has_its_own_settings_and_leaves_the_classifiers_keys_alone() -> None:
+    detection = plan(task="detection", label_classes=["dog"])
+    assert kinds(detection) == kinds(plan())
+    train = detection.result("model")
+    assert train.detects
+    assert train.params["settings"] == ServerConfig().detection.model_dump()
+    assert detection.result("export").params["image_px"] == ServerConfig().detection.image_px
+    tuned = next(stage for stage in detection if stage.kind is StageKind.FINETUNE)
+    assert tuned.params["label_classes"] == []
+    other = plan(config={"detection": {"epochs": 9}})
+    assert other.results == plan().results
+    for stage in plan():
+        assert "task" not in stage.params
+        assert not stage.detects

@@ -14,6 +14,7 @@ from spinml.images import encode_png
 from spinml.report.html import duration, render_home_report, render_server_report
 from spinml.report.model import (
     DatasetPart,
+    DetectionEpoch,
     Epoch,
     HomeReport,
     LeakageRow,
@@ -161,6 +162,52 @@ def test_home_report_sets_words_in_place_of_pixels_at_l0(report: RunReport) -> N
     assert "0.710" in html
     assert "Beyond averages" in html
     assert "<td>0.271 (empty prompt 0.240)</td><td>not measured</td><td>Words.</td>" in html
+
+
+def test_a_detection_shows_map50_and_no_confusion() -> None:
+    request = parse_request(
+        {
+            "target_object": "pill bottle",
+            "background": "bedroom",
+            "training_objective": "where is my pill bottle?",
+            "task": "detection",
+        }
+    )
+    epoch = DetectionEpoch(
+        epoch=0,
+        train_loss=3.0,
+        validation_loss=2.0,
+        validation_map50=0.715,
+        validation_precision=0.8,
+        validation_recall=0.6,
+    )
+    run = RunReport(
+        run_id="r-2", request=request, stages=(), images=80, rejected=0, history=(epoch,)
+    )
+    run = RunReport.model_validate_json(run.model_dump_json())
+    home = HomeReport(
+        segments=(),
+        leakage=(),
+        beyond=(),
+        evaluation={
+            "photos": 40,
+            "objects": 38,
+            "left_out": 0,
+            "map50": 0.634,
+            "confidence": 0.25,
+            "per_class": {
+                "pill bottle": {"objects": 38, "ap50": 0.634, "precision": None, "recall": 0.0}
+            },
+        },
+    )
+    html = render_home_report(run, home)
+    assert "71.5 %</b><span>mAP50 on held-out synthetic images" in html
+    assert "63.4 %</b><span>mAP50 on 40 private test photos with 38 objects" in html
+    assert "none shown" in html
+    assert "known by construction" in html
+    assert "precision" in html
+    assert "Accuracy" not in html
+    assert "predicted" not in html
 
 
 @pytest.mark.parametrize(

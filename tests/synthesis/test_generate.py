@@ -244,3 +244,33 @@ def test_a_mixture_is_read_one_dataset_after_the_other(dataset: Path, two_object
         "dataset": dataset,
     }
     assert dataset_folders(folders) == [dataset, Path("b"), Path("j")]
+
+
+def _detection(stage: Stage) -> Stage:
+    return Stage(stage.kind, {**stage.params, "task": "detection", "label_classes": ["dog"]})
+
+
+def test_a_detectors_objects_are_drawn_in_no_state(
+    config: ServerConfig, checkpoint: Checkpoint
+) -> None:
+    stage = _detection(_two(config))
+    (shard,) = plan_shards(stage.params)
+    table = Generator(checkpoint, stage, {}).generate_shard(shard)
+    plain = ["a dog, plain background", "a photo frame, plain background"]
+    assert table["prompts"].to_pylist() == [plain] * 6
+    assert table["label_name"].to_pylist() == ["dog"] * 6
+    assert table["box_labels"].to_pylist() == [[0, 1]] * 6
+
+
+def test_a_detectors_objects_are_checked_against_the_negatives(
+    config: ServerConfig, checkpoint: Checkpoint
+) -> None:
+    image = np.full((64, 64, 3), (200, 90, 40), np.uint8)
+    asked = ["a dog, plain background", *config.generation.negatives]
+    encoder = checkpoint.text_image
+    assert encoder is not None
+    probability = float(encoder.guess([image], asked)[0][0])
+    (subject,) = Generator(checkpoint, _detection(_stage(config)), {}).subjects
+    for least, agrees in ((probability - 1e-3, True), (probability + 1e-3, False)):
+        settings = config.generation.model_copy(update={"min_label_probability": least})
+        assert subject.agrees(checkpoint, settings, [image], [0]) == [agrees]
