@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -16,6 +17,8 @@ import torch
 import typer
 from diffusers import ControlNetModel, StableDiffusionPipeline, UNet2DConditionModel
 
+from spinml.device.bundled import bundled_segmenter
+from spinml.home import fused_yolo
 from spinml.home.pretrain import (
     controlnet,
     inpaint,
@@ -298,6 +301,32 @@ def test_the_segmenter_is_trained_measured_and_exported(
     ).get_modelmeta()
     for name in ("dog", "person", "pill bottle", "photo frame"):
         assert name in metadata.custom_metadata_map["names"]
+
+
+def test_the_segmenter_starts_from_the_shipped_one(
+    data: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("YOLO_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "model").mkdir()
+    shutil.copy(bundled_segmenter(), tmp_path / "model" / "segmenter.onnx")
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        start = pool.submit(segmenter._start, tmp_path, data.train.slice(0, 8), 64).result()
+        shares = pool.submit(_equal_weights, start, bundled_segmenter()).result()
+    assert shares["filled"] > 0.98
+    assert shares["upsample"] == 1
+
+
+def _equal_weights(start: Path, exported: Path) -> dict[str, float]:
+    """Share of the convolutions' weights that equal the export's, all and of `proto.upsample`."""
+    own = torch.load(start, weights_only=False)["model"].state_dict()
+    given = fused_yolo.onnx_weights(exported)
+    kernels = {name: w for name, w in own.items() if w.dim() == 4 and "bn" not in name}
+    same = {n: n in given and torch.equal(w.half(), given[n].half()) for n, w in kernels.items()}
+    sizes = {name: weight.numel() for name, weight in kernels.items()}
+    return {
+        "filled": sum(sizes[n] for n, equal in same.items() if equal) / sum(sizes.values()),
+        "upsample": float(next(equal for n, equal in same.items() if "upsample" in n)),
+    }
 
 
 @pytest.fixture(scope="module")

@@ -128,9 +128,10 @@ def _spent_before(logs: Path, stage: str) -> Figures:
 def unpack_checkpoint(checkpoint: Path, data: Workspace) -> None:
     """Put a written checkpoint's parts where their stages left them, in float32.
 
-    The stages unet, inpaint and controlnet_* start from their own parts when they are run next; one
-    that is not run is packaged as it was. A ControlNet that the checkpoint lacks starts anew. The
-    UNet is kept as ``unet/start``, too: the inpainting UNet is to follow its change.
+    The stages unet, inpaint, controlnet_* and segmenter start from their own parts when they are
+    run next; one that is not run is packaged as it was. A ControlNet that the checkpoint lacks
+    starts anew. The UNet is kept as ``unet/start``, too: the inpainting UNet is to follow its
+    change.
     """
     for name, (kind, stage, folder) in PARTS.items():
         if kind is ControlNetModel and not (checkpoint / name).exists():

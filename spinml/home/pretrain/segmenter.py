@@ -18,12 +18,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from spinml.home.fused_yolo import calibrate, fill_fused, onnx_weights, to_batch
 from spinml.home.pretrain.loop import Figures, LoopSettings, print_now
 from spinml.home.pretrain.renders import CLASSES, NOUN_ORDER, Pixels, Renders, save_grid
 from spinml.home.pretrain.workspace import Workspace
 
 NAMES = dict(enumerate(NOUN_ORDER))
 SIZE_PX = 192
+ARCHITECTURE = "yolov8n-seg.yaml"
 
 
 def outline(mask: NDArray[np.uint8], number: int) -> list[str]:
@@ -108,7 +110,10 @@ def _surest(result: Any, number: int, shape: tuple[int, ...]) -> tuple[NDArray[n
 
 
 def run(data: Workspace, loop: LoopSettings, size_px: int = SIZE_PX, rows: int = 12000) -> Figures:
-    """Train by wall clock (or `loop.steps` epochs), export to ONNX, measure on held-out scenes."""
+    """Train by wall clock (or `loop.steps` epochs), export to ONNX, measure on held-out scenes.
+
+    Starts from an unpacked checkpoint's weights, all but the class scores, if there are some.
+    """
     os.environ["YOLO_AUTOINSTALL"] = "false"
     os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.mkdtemp(prefix="ultralytics-"))
     os.environ["YOLO_OFFLINE"] = "true"
@@ -122,7 +127,8 @@ def run(data: Workspace, loop: LoopSettings, size_px: int = SIZE_PX, rows: int =
     last = folder / "run" / "weights" / "last.pt"
     left = _left(loop, folder)
     if left.minutes is None or left.minutes > 0.05:
-        _train(YOLO(str(last) if last.exists() else "yolov8n-seg.yaml"), dataset, left, size_px)
+        begin = last if last.exists() else _start(folder, data.train, size_px)
+        _train(YOLO(str(begin)), dataset, left, size_px)
         (folder / "spent.json").write_text(json.dumps({"minutes": loop.minutes or 0}))
     model = YOLO(str(last))
     figures = mask_iou(model, data.test.slice(0, 300), _made(data.logs), size_px)
@@ -132,6 +138,26 @@ def run(data: Workspace, loop: LoopSettings, size_px: int = SIZE_PX, rows: int =
     (data.logs / "segmenter.json").write_text(json.dumps(content, indent=1))
     print_now(f"segmenter: done, {figures}")
     return figures
+
+
+def _start(folder: Path, data: Renders, size_px: int) -> Path:
+    """What an untrained segmenter begins with: an unpacked checkpoint's weights, if there are."""
+    exported, start = folder / "model" / "segmenter.onnx", folder / "start.pt"
+    if not exported.exists():
+        return Path(ARCHITECTURE)
+    from ultralytics.nn.tasks import SegmentationModel
+
+    model = SegmentationModel(ARCHITECTURE, nc=len(NAMES), verbose=False)
+    filled = fill_fused(model, onnx_weights(exported))
+    if not filled:
+        raise ValueError(f"{exported} has no weights of {ARCHITECTURE}")
+    rows = np.linspace(0, len(data) - 1, min(48, len(data))).astype(int)
+    images = [cv2.resize(data.scene[row], (size_px, size_px)) for row in rows]
+    calibrate(model, to_batch(np.stack(images)))
+    model.names, model.task = NAMES, "segment"
+    model.args = {"task": "segment", "model": ARCHITECTURE}
+    torch.save({"model": model.train().requires_grad_(True), "train_args": {}}, start)
+    return start
 
 
 def _left(loop: LoopSettings, folder: Path) -> LoopSettings:
