@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
-from spinml.home.photos import expose, shipped_pet
+from spinml.home.photos import expose, shipped_home
 from spinml.home.private_pet import PetHome
 from spinml.home.scenes import is_private
 from spinml.images import decode_photo
 
-PET = shipped_pet()
+PET = shipped_home("pet")
 
 
 def test_ten_references_without_labels_and_200_balanced_test_photos() -> None:
