@@ -31,7 +31,7 @@ def reproduction(
     ] = ",".join(TABLES),
     seeds: Annotated[int, typer.Option(min=1, help="Runs of every condition.")] = 3,
     images_per_class: Annotated[
-        int | None, typer.Option(min=4, help="Synthetic images a class; the paper: 400.")
+        int | None, typer.Option(min=4, max=1250, help="Synthetic images a class; the paper: 400.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Of fine-tuning; the paper: 800.")
@@ -67,13 +67,14 @@ def reproduction(
     in the results. The same command goes on where it was.
     """
     console = Console(stderr=True)
-    settings = Settings(seeds, images_per_class, generic_model, generic_detector)
     server = with_steps(load_config(config), steps)
+    images = images_per_class or server.generation.images_per_class
+    settings = Settings(seeds, images, generic_model, generic_detector)
     wanted = tables_of([name.strip() for name in tables.split(",")])
     selection = select(wanted, server, generic_detector=generic_detector)
     _tell_left_out(selection, console)
     if only_list:
-        found = forecast(selection, server, seeds, images_per_class)
+        found = forecast(selection, server, seeds, images)
         if as_json:
             left_out = [asdict(one) for one in selection.left_out]
             listed = {"experiments": [asdict(one) for one in found], "left_out": left_out}

@@ -76,11 +76,11 @@ def _broken(made: Reproduction) -> list[dict[str, Any]]:
 def as_markdown(made: Reproduction, command: str, figures: Mapping[str, bytes]) -> str:
     """The page: settings, what is missing, tables, insights, figures."""
     settings = made.settings
-    images = settings.images_per_class or "the configuration's"
     parts = [
         "# The paper's tables on the simulated homes",
         f"`{command}`",
-        f"{settings.seeds} seed(s), {images} images a class, {made.steps} steps of fine-tuning. "
+        f"{settings.seeds} seed(s), {settings.images_per_class} images a class (four classes; as many in all for "
+        f"a detector), {made.steps} steps of fine-tuning. "
         "“paper” is printed there, “here” was measured: mean ± sample standard deviation over "
         "seeds. Percent, or a cosine for SIM.",
     ]

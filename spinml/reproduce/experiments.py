@@ -14,6 +14,10 @@ from spinml.sweep.spec import Condition, SweepSpec
 
 WANTED_UTILITY = 0.5
 """What the sweep's own report recommends for; no table depends on it."""
+CLASSES = 4
+"""Of the pet's and the person's task (§4.1)."""
+LABELLING = 4
+"""Images a class in a request of which only the label is wanted."""
 _SIGMA = " σ="
 
 
@@ -36,8 +40,12 @@ class Experiment:
         further = (f"target_{n}" for n in range(2, len(self.objects) + 1))
         return ("target", *further, "background")
 
-    def request(self, images_per_class: int | None) -> dict[str, Any]:
-        """Fields of the request, without a preference."""
+    def request(self, images_per_class: int) -> dict[str, Any]:
+        """Fields of the request, without a preference.
+
+        Every task has as many images a preference (the paper: 1,600): a detection, whose images
+        are of one class, draws as many as the others do of their four.
+        """
         record = shipped_home(self.home).record
         fields: dict[str, Any] = {
             "target_objects": list(self.objects),
@@ -47,7 +55,8 @@ class Experiment:
         }
         if shipped_home(self.home).detection:
             objective = f"A model that finds my {self.objects[0]}"
-            return fields | {"task": Task.DETECTION.value, "training_objective": objective}
+            images = {"images_per_class": CLASSES * images_per_class}
+            return fields | images | {"task": Task.DETECTION.value, "training_objective": objective}
         objective = f"A model that tells what my {self.objects[0]} is doing"
         return fields | {"training_objective": objective, "label_classes": record.label_classes}
 
@@ -135,7 +144,7 @@ def fields_of(condition: str, segments: Sequence[str]) -> dict[str, Any]:
 
 
 def sweep_of(
-    experiment: Experiment, conditions: Sequence[str], seeds: int, images_per_class: int | None
+    experiment: Experiment, conditions: Sequence[str], seeds: int, images_per_class: int
 ) -> SweepSpec:
     """The sweep that measures ``conditions`` with the seeds 0 … ``seeds`` - 1."""
     written = [fields_of(one, experiment.segments) for one in conditions]
@@ -151,7 +160,7 @@ def sweep_of(
 
 
 def labelled(
-    experiment: Experiment, conditions: Sequence[str], images_per_class: int | None = None
+    experiment: Experiment, conditions: Sequence[str], images_per_class: int = LABELLING
 ) -> dict[str, Condition]:
     """The sweep's condition by the paper's name for it."""
     found = sweep_of(experiment, conditions, 1, images_per_class).conditions()

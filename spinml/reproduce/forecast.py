@@ -13,7 +13,7 @@ from spinml.evaluation import TENANT
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import make_plan
 from spinml.pipeline.stages import Stage, StageKind
-from spinml.reproduce.experiments import EXPERIMENTS, Experiment, labelled, sweep_of
+from spinml.reproduce.experiments import CLASSES, EXPERIMENTS, Experiment, labelled, sweep_of
 from spinml.reproduce.selection import Selection
 from spinml.synthesis.identity import checkpoint_identity
 from spinml.tradeoffs.home import PlayedHome, photos_of
@@ -52,7 +52,7 @@ class Forecast:
 
 
 def forecast(
-    selection: Selection, config: ServerConfig, seeds: int, images_per_class: int | None
+    selection: Selection, config: ServerConfig, seeds: int, images_per_class: int
 ) -> list[Forecast]:
     """Plan all of ``selection`` without storing or executing anything.
 
@@ -86,7 +86,7 @@ def _stages(
     conditions: tuple[str, ...],
     config: ServerConfig,
     seeds: int,
-    images_per_class: int | None,
+    images_per_class: int,
 ) -> tuple[list[Stage], int]:
     """The stages of every trial's plan, shared ones as often as they are needed; and the trials."""
     identity = checkpoint_identity(config.checkpoint)
@@ -107,10 +107,10 @@ def _seconds(
     store: ArtifactStore,
     there: Iterable[Stage],
     config: ServerConfig,
-    images_per_class: int | None,
+    images_per_class: int,
 ) -> Mapping[StageKind, float]:
     """Seconds of a stage of each kind: the store's own where it has some, or rough ones."""
-    images = 4 * (images_per_class or config.generation.images_per_class)
+    images = CLASSES * images_per_class
     found = {
         kind: rough
         * (config.finetune.steps / _ROUGH_STEPS if kind is StageKind.FINETUNE else 1)

@@ -7,7 +7,7 @@ import numpy as np
 from spinml.device.detection_evaluation import class_figures
 from spinml.device.labelled_boxes import read_labelled
 from spinml.home.photos import shipped_home
-from spinml.reproduce.experiments import Experiment
+from spinml.reproduce.experiments import LABELLING, Experiment
 from spinml.request import parse_request
 from spinml.sweep.estimates import Estimate
 
@@ -27,7 +27,7 @@ def measure_generic(experiment: Experiment, classifier: str, detector: str | Non
         return Estimate(value, None, (value, value))  # the same again on the same photos
     from spinml.training.zero_shot import measure_baseline  # torch: not for --list
 
-    request = parse_request(experiment.request(None))
+    request = parse_request(experiment.request(LABELLING))
     labelled = shipped_home(experiment.home).folder / "test"
     figures = measure_baseline(request, labelled, model=classifier).as_dict()
     low, high = figures["interval_95"]

@@ -27,8 +27,7 @@ class Settings:
     """How large a reproduction is."""
 
     seeds: int
-    images_per_class: int | None
-    """None: the configuration's."""
+    images_per_class: int
     generic_model: str
     """Table 7's classifier: ``home``, a folder or a hub name."""
     generic_detector: str | None

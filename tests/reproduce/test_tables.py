@@ -59,6 +59,11 @@ def test_conditions_are_what_the_paper_describes() -> None:
     assert (str(frame.privacy), frame.task, frame.seed) == ("(L0, L1, L2)", "detection", 1)
 
 
+def test_every_task_has_as_many_images_a_preference() -> None:
+    images = {name: one.request(80)["images_per_class"] for name, one in EXPERIMENTS.items()}
+    assert images == {"pet": 80, "human": 80, "bottle": 320, "two_objects": 320}
+
+
 def test_tables_share_conditions() -> None:
     pet = EXPERIMENTS["pet"]
     assert len(conditions_of(pet, ["3a"])) == 6
