@@ -79,8 +79,8 @@ def as_markdown(made: Reproduction, command: str, figures: Mapping[str, bytes]) 
     parts = [
         "# The paper's tables on the simulated homes",
         f"`{command}`",
-        f"{settings.seeds} seed(s), {settings.images_per_class} images a class (four classes; as many in all for "
-        f"a detector), {made.steps} steps of fine-tuning. "
+        f"{settings.seeds} seed(s), {settings.images_per_class} images a class (of four; a "
+        f"detector gets as many in all), {made.steps} steps of fine-tuning. "
         "“paper” is printed there, “here” was measured: mean ± sample standard deviation over "
         "seeds. Percent, or a cosine for SIM.",
     ]
