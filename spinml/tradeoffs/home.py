@@ -171,8 +171,8 @@ class PlayedHome(DeviceOnly):
                 mi=mi[name].histogram,
                 mi_regional=mi[name].regional,
                 sim=similarity(own, run[name]),
-                prompt_sim=prompts and prompts.prompts,
-                empty_prompt_sim=prompts and prompts.empty,
+                prompt_sim=prompts.prompts if prompts else None,
+                empty_prompt_sim=prompts.empty if prompts else None,
             )
         return leakage
 

@@ -66,7 +66,8 @@ def test_a_generic_detector_brings_the_bottle_back(knows_dog_and_bottle: Segment
 def _listed(tmp_path: Path, *options: str) -> tuple[int, dict[str, object], str]:
     path = tmp_path / "config.yaml"
     store = {"artifacts": f"file://{tmp_path}/store"}
-    path.write_text(yaml.safe_dump({"preset": "home", "store": store}))
+    settings = {"preset": "home", "store": store, "finetune": {"class_images": 0}}
+    path.write_text(yaml.safe_dump(settings))
     app = Typer()
     app.command()(reproduction)
     ended = CliRunner().invoke(app, ["--config", str(path), "--list", "--json", *options])
