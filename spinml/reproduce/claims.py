@@ -97,7 +97,8 @@ def judge(insight: Insight, look: Look) -> JudgedInsight:
 def judge_claim(claim: Claim, look: Look) -> Judged:
     """Hold one claim against the figures."""
     found = [(coefficient, at, look(at)) for coefficient, at in claim.terms]
-    numbers = "; ".join(_described(at, figure) for _, at, figure in found)
+    known = any(figure is not None for _, _, figure in found)
+    numbers = "; ".join(_described(at, figure) for _, at, figure in found) if known else _ABSENT
     low = high = 0.0
     for coefficient, _, figure in found:
         if figure is None or figure.low is None or figure.high is None:
@@ -112,12 +113,13 @@ def judge_claim(claim: Claim, look: Look) -> Judged:
 
 
 _ROUNDING = 1e-9
+_ABSENT = "not measured"
 
 
 def _described(at: At, figure: Figure | None) -> str:
     name = f"({at.row}) {at.column}"
     if figure is None:
-        return f"{name} not measured"
+        return f"{name} {_ABSENT}"
     places, unit = (1, " %") if is_share(at.column) else (3, "")
     text = f"{name} {figure.mean:.{places}f}{unit}"
     if figure.low is None or figure.high is None:

@@ -91,4 +91,6 @@ def test_intervals_decide(
 def test_the_numbers_are_told() -> None:
     figures = {X: Figure(61.0, 60.0, 62.0)}
     judged = judge_claim(Claim("more", ((1.0, X), (-1.0, Y))), figures.get)
+    assert judged.verdict is Verdict.OPEN
     assert judged.numbers == "(L2,L0) real 61.0 % (60.0–62.0); (L0,L0) real not measured"
+    assert judge_claim(Claim("", ((1.0, X), (-1.0, Y))), {}.get).numbers == "not measured"

@@ -12,6 +12,7 @@ import pytest
 import ray
 
 from spinml.distributed.cluster import connect
+from spinml.report.sweep import render_sweep_report
 from spinml.reproduce.document import write_reproduction
 from spinml.reproduce.run import Reproduction, Settings, reproduce
 from spinml.reproduce.selection import LeftOut, Selection
@@ -69,6 +70,10 @@ def test_from_selection_to_documents_and_on_again(tmp_path: Path, journal: Path)
     grid = cv2.imread(str(tmp_path / "results" / "figure-4.png"))
     assert grid is not None
     assert grid.shape[1] > grid.shape[0], "four classes, and the raw photos above two preferences"
+
+    html = render_sweep_report(list(made.sweeps.values()))
+    assert "pet: dog in the bedroom" in html
+    assert "A model that tells what my dog is doing" in html
 
     again = run()
     assert executed(journal) == before, "nothing is made again"
