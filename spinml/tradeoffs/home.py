@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from spinml.privacy.private import DeviceOnly
 from spinml.privacy.sanitizer import Sanitized, private_segments, sanitize
 from spinml.privacy.similarity import Embeddings, similarity
 from spinml.request import Task, TrainingRequest
-from spinml.sweep.results import SegmentLeakage
+from spinml.sweep.results import ObjectUtility, SegmentLeakage
 from spinml.sweep.spec import PhotosOfHome, ShippedPhotos
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -189,6 +190,22 @@ class PlayedHome(DeviceOnly):
         found = Predictor(model).evaluate(self._labelled).as_dict()
         low, high = found["interval_95"]
         return Utility("accuracy", found["accuracy"], (low, high), found["photos"], {})
+
+
+def objects_of(utility: Utility, figures: Path) -> dict[str, ObjectUtility]:
+    """A detector's AP50 by target object: on private photos, and on synthetic ones held back.
+
+    Args:
+        figures: MEASURE's ``figures.json``.
+    """
+    if not utility.objects:
+        return {}
+    held = json.loads(figures.read_text())["validation"]["per_class"]
+    return {
+        name: ObjectUtility(utility=ap50, synthetic_utility=held[name]["ap50"])
+        for name, ap50 in utility.objects.items()
+        if name in held
+    }
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:

@@ -24,13 +24,12 @@ from spinml.sweep.hopeless import hopeless
 from spinml.sweep.labels import members_of
 from spinml.sweep.results import (
     FailedTrial,
-    ObjectUtility,
     StageCost,
     SweepFolder,
     TrialRow,
     sample_file,
 )
-from spinml.tradeoffs.home import PlayedHome, Utility, scratch
+from spinml.tradeoffs.home import PlayedHome, objects_of, scratch
 from spinml.tradeoffs.standing import Standing, TrialState
 from spinml.tradeoffs.trials import HostSetup, Trial, make_trial
 from spinml.tradeoffs.work import Work
@@ -152,7 +151,7 @@ class SweepHost:
             utility = home.utility(request.task, model / "model.onnx")
             leakage = home.leakage(sanitized, measured / "embeddings.npz")
             samples = self._samples(trial, measured)
-            objects = _objects(utility, measured)
+            objects = objects_of(utility, measured / "figures.json")
         manifest = self.executor.store.read_manifest(plan.result("measure").key(TENANT))
         row = TrialRow(
             id=trial.id,
@@ -248,18 +247,6 @@ class SweepHost:
 def _validation(task: Task) -> str:
     """Which of MEASURE's figures is the utility on synthetic images."""
     return "validation_map50" if task is Task.DETECTION else "validation_accuracy"
-
-
-def _objects(utility: Utility, measured: Path) -> dict[str, ObjectUtility]:
-    """A detector's AP50 by target object: on private photos, and on synthetic ones held back."""
-    if not utility.objects:
-        return {}
-    held = json.loads((measured / "figures.json").read_text())["validation"]["per_class"]
-    return {
-        name: ObjectUtility(utility=ap50, synthetic_utility=held[name]["ap50"])
-        for name, ap50 in utility.objects.items()
-        if name in held
-    }
 
 
 def _memory_mib() -> float:
