@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spinml.errors import SpinMLError
-from spinml.home.photos import PhotoSet, shipped_pet
+from spinml.home.photos import PhotoSet, shipped_home
 from spinml.request import parse_request
 from spinml.training.zero_shot import TEMPLATE, Baseline, measure_baseline
 
@@ -32,7 +32,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print each model's accuracy, or all its figures as JSON."""
-    photos = PhotoSet(home) if home else shipped_pet()
+    photos = PhotoSet(home) if home else shipped_home("pet")
     record = photos.record
     request = parse_request(
         {

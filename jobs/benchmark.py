@@ -39,7 +39,7 @@ from spinml.distributed.executor import Executor
 from spinml.distributed.operations import Operations
 from spinml.errors import SpinMLError
 from spinml.evaluation import TENANT, stored_plan
-from spinml.home.photos import shipped_pet
+from spinml.home.photos import shipped_home
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.local import run_plan_local
 from spinml.pipeline.plan import Plan
@@ -194,7 +194,7 @@ def _memory_of(stage: str, bench: Bench) -> float:
 def benchmark_preview(bench: Bench) -> list[Row]:
     """Seconds a photo of 640 px from file to preview, on one core."""
     with tempfile.TemporaryDirectory(prefix="spinml-benchmark-") as name, one_core():
-        photos = _enlarged(shipped_pet().references(), Path(name), 640)
+        photos = _enlarged(shipped_home("pet").references(), Path(name), 640)
         request = home_request(target="L2", background="L2", seed=0)
         seconds = []
         for _ in range(bench.repeats + 1):

@@ -29,7 +29,7 @@ from spinml.device.preview import write_preview
 from spinml.device.submit import submit_recorded
 from spinml.device.watch import watch
 from spinml.errors import error_from_dict
-from spinml.home.photos import PhotoSet, shipped_pet
+from spinml.home.photos import PhotoSet, shipped_home
 from spinml.privacy.leakage import Leakage, measure_leakage
 from spinml.privacy.private import SegmentedPhoto
 from spinml.privacy.sanitizer import Sanitized, sanitize
@@ -86,7 +86,7 @@ def home_request(
     Raises:
         InvalidRequestError: no such scheme, or a number out of range.
     """
-    home = home or shipped_pet()
+    home = home or shipped_home("pet")
     record = home.record
     asked: dict[str, Any]
     if home.detection:
@@ -117,7 +117,7 @@ def home_references(request: TrainingRequest, home: PhotoSet | None = None) -> L
     Raises:
         NoTargetFoundError: it is on none of them.
     """
-    return load_photos(request, (home or shipped_pet()).references())
+    return load_photos(request, (home or shipped_home("pet")).references())
 
 
 def home_distractors(
@@ -126,7 +126,7 @@ def home_distractors(
     """Further photos of the home for the re-identification attack: with the ten references they
     make a gallery of about 100.
     """
-    photos = (home or shipped_pet()).test_photos()
+    photos = (home or shipped_home("pet")).test_photos()
     return load_photos(request, photos[:: -(-len(photos) // DISTRACTORS)]).photos
 
 
@@ -214,7 +214,7 @@ def _measure(
     started: float,
 ) -> DemoResult:
     """Everything that only the device may know, and the report of it."""
-    evaluation = Predictor(out / "model.onnx").evaluate(shipped_pet().folder / "test")
+    evaluation = Predictor(out / "model.onnx").evaluate(shipped_home("pet").folder / "test")
     measures = measure_segments(
         sanitized,
         photos,

@@ -18,7 +18,7 @@ from spinml.device.model_file import model_task
 from spinml.device.predictor import Predictor
 from spinml.distributed.events import StageEvent
 from spinml.distributed.executor import Executor
-from spinml.home.photos import PhotoSet, shipped_pet
+from spinml.home.photos import PhotoSet, shipped_home
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import Plan, make_plan
 from spinml.privacy.leakage import measure_leakage
@@ -105,7 +105,7 @@ def evaluate_home(
     Raises:
         SpinMLError: whatever failed.
     """
-    home = home or shipped_pet()
+    home = home or shipped_home("pet")
     store = ArtifactStore.from_url(config.store.artifacts, config.store.s3_endpoint)
     executor = Executor(config, store)
     rows = []

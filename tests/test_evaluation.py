@@ -13,7 +13,7 @@ from spinml.errors import InvalidRequestError, PhotoError
 from spinml.evaluation import FIGURES, Row, measure_utility, summarise
 from spinml.home.camera import write_home
 from spinml.home.homes import private_home
-from spinml.home.photos import PhotoSet, shipped_pet, write_boxes, write_photo
+from spinml.home.photos import PhotoSet, shipped_home, write_boxes, write_photo
 from spinml.request import Scheme, Task
 from spinml.sweep.estimates import Estimate, estimate
 from tests.device.detectors import SIDE, detector
@@ -105,7 +105,7 @@ def test_a_home_of_a_detection(tmp_path: Path) -> None:
 def test_a_home_of_a_classification_is_no_detectors(tmp_path: Path) -> None:
     model = detector(tmp_path / "model.onnx", [])
     with pytest.raises(PhotoError, match="no images/ and labels/"):
-        measure_utility(model, shipped_pet().folder / "test")
+        measure_utility(model, shipped_home("pet").folder / "test")
 
 
 def test_request_of_the_shipped_home() -> None:

@@ -85,7 +85,7 @@ def measure_segments(
         own = embed(images)
         measured[name] = SegmentMeasures(
             sim=similarity(own, run[name]),
-            prompt_sim=_prompt_similarity(own, run, name),
+            prompt_sim=prompt_similarity(own, run, name),
             copies=check_copies(own, run[name], run["index"]),
             same_photo=same[name],
             other_shot=other[name],
@@ -107,9 +107,15 @@ def _attack(
     )
 
 
-def _prompt_similarity(
+def prompt_similarity(
     own: Embeddings, run: Mapping[str, npt.NDArray[Any]], name: str
 ) -> PromptSimilarity | None:
+    """Prompt SIM of the segment ``name`` (table 4d); None when the run has no prompts' embeddings.
+
+    Args:
+        own: embeddings ``(n, d)`` of its private images.
+        run: as :func:`read_embeddings` gives it.
+    """
     prompts, empty = run.get(f"prompt_{name}"), run.get("empty_prompt")
     if prompts is None or empty is None:
         return None

@@ -5,11 +5,11 @@ A set is a folder: ``references/ref_00.jpg`` … without labels, ``references_ma
 ``jobs/render_home.py private`` renders it again.
 
 Pets and people: ``test/<class>/photo_000.jpg`` …; a person's references also have
-``references_keypoints/ref_00.json``. Bottles: ``test/images/photo_000.jpg`` … and, in YOLO's
-format, ``test/labels/photo_000.txt`` …: a line ``class x y width height`` for each object that is
-shown, the class an index in ``label_classes`` and in ``test/data.yaml``, which says what captions
-call it, the box's middle and size in shares of the photo's
-sides; further objects' masks are ``references_masks/ref_00_frame.png`` ….
+``references_keypoints/ref_00.json`` in OpenPose's format. Bottles: ``test/images/photo_000.jpg`` …
+and, in YOLO's format, ``test/labels/photo_000.txt`` …: a line ``class x y width height`` for each
+object that is shown, the class an index in ``label_classes`` and in ``test/data.yaml``, which says
+what captions call it, the box's middle and size in shares of the photo's sides; further objects'
+masks are ``references_masks/ref_00_frame.png`` ….
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -26,6 +27,8 @@ from numpy.typing import NDArray
 
 from spinml.images import bounding_box
 
+HomeTask = Literal["pet", "human", "bottle"]
+"""The paper's tasks (§4.1), and the names of the shipped homes."""
 PHOTO_PX = 320
 JPEG_QUALITY = 90
 NOISE_STD = 1.6
@@ -33,6 +36,8 @@ NOISE_STD = 1.6
 EXPOSED_MEAN = 115.0
 """The mean level that the automatic exposure aims at."""
 GAINS = (0.8, 1.6)
+_MOST_VISIBLE = 2
+"""A keypoint's visibility that is OpenPose's confidence 1."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +94,15 @@ class PhotoSet:
         return self.folder / "references_masks" / f"{stem}.png"
 
     def reference_keypoints(self, photo: Path) -> NDArray[np.float32]:
-        """The ground-truth keypoints of a person's reference photo, ``(18, 3)``, for tests."""
+        """The ground-truth keypoints of a person's reference photo, ``(18, 3)``.
+
+        As :mod:`spinml.home.keypoints` has them: x, y and visibility 0, 1 or 2.
+        """
         path = self.folder / "references_keypoints" / f"{photo.stem}.json"
-        return np.array(json.loads(path.read_text()), np.float32)
+        (person,) = json.loads(path.read_text())["people"]
+        found = np.array(person["pose_keypoints_2d"], np.float32).reshape(-1, 3)
+        found[:, 2] *= _MOST_VISIBLE
+        return found
 
     def test(self) -> list[tuple[Path, str]]:
         """Labelled test photos with their classes, in order."""
@@ -124,9 +135,14 @@ class PhotoSet:
         return found
 
 
-def shipped_pet() -> PhotoSet:
-    """The private home of the pet task that comes with the package."""
-    return PhotoSet(Path(__file__).parent / "data" / "pet")
+def shipped_home(task: HomeTask) -> PhotoSet:
+    """The private home of one of the paper's three tasks (§4.1) that comes with the package."""
+    return PhotoSet(Path(__file__).parent / "data" / task)
+
+
+def shipped_homes() -> dict[HomeTask, PhotoSet]:
+    """All private homes that come with the package, by task."""
+    return {task: shipped_home(task) for task in get_args(HomeTask)}
 
 
 def expose(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -157,9 +173,14 @@ def write_mask(folder: Path, stem: str, mask: NDArray[np.bool_]) -> None:
 
 
 def write_keypoints(path: Path, keypoints: NDArray[np.float32]) -> None:
-    """Write keypoints ``(18, 3)`` as a list of ``[x, y, visibility]``."""
+    """Write keypoints ``(18, 3)`` as OpenPose does, which is what the device takes.
+
+    The confidence is 1 where a keypoint is seen, 0.5 where it is hidden and 0 outside the picture.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([[round(float(v), 2) for v in row] for row in keypoints]) + "\n")
+    numbers = (keypoints / (1, 1, _MOST_VISIBLE)).ravel().tolist()
+    person = {"pose_keypoints_2d": [round(float(number), 2) for number in numbers]}
+    path.write_text(json.dumps({"people": [person]}) + "\n")
 
 
 def write_boxes(path: Path, masks: Sequence[tuple[int, NDArray[np.bool_]]]) -> None:

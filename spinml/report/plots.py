@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from spinml.images import Photo
+
 INK, ACCENT, SOFT, GRID = "#24292f", "#2f6f6a", "#d98e4a", "#e6e2da"
 
 STYLE: dict[str, Any] = {
@@ -123,6 +125,35 @@ def to_svg(figure: Figure) -> str:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     return re.sub(r"^.*?(?=<svg)", "", buffer.getvalue(), count=1, flags=re.DOTALL)
+
+
+def to_png(figure: Figure) -> bytes:
+    """The figure as PNG at 110 dots an inch, the same bytes for the same figure."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def image_grid(columns: Sequence[str], rows: Sequence[tuple[str, Sequence[Photo]]]) -> bytes:
+    """Images by row and column as one PNG, as the paper's Figures 4-6.
+
+    Args:
+        columns: their titles.
+        rows: at least one; a title and at most one image ``(H, W, 3)`` a column.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(1.6 * len(columns) + 1.2, 1.6 * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), len(columns), squeeze=False)
+        for axes in grid.flat:
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        for axes, title in zip(grid[0], columns, strict=True):
+            axes.set_title(title, fontsize=9)
+        for line, (title, images) in zip(grid, rows, strict=True):
+            line[0].set_ylabel(title, fontsize=8)
+            for axes, image in zip(line, images, strict=False):
+                axes.imshow(image)
+        return to_png(figure)
 
 
 def _shades() -> mpl.colors.Colormap:

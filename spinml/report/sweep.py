@@ -34,9 +34,10 @@ def _view(result: SweepResult) -> dict[str, Any]:
     spec, found, front = result.spec, result.outcomes, result.front
     best = {one.label for one in front}
     segments = list(found[0].mi) if found else []
+    request = next(one.request for one in spec.conditions() if one.request is not None)
     return {
         "name": spec.name,
-        "request": spec.request,
+        "request": request,
         "recommendation": result.recommendation,
         "utility_name": found[0].utility_name if found else "",
         "segments": segments,

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spinml.report.plots import ACCENT, GRID, INK, SOFT, STYLE, to_svg
+from spinml.report.plots import ACCENT, GRID, INK, SOFT, STYLE, to_png, to_svg
 from spinml.sweep.front import Outcome, disclosure
 
 _COLOURS = ("#2f6f6a", "#d98e4a", "#5b6bb0", "#a8486b", "#7a8b3a", "#6b6459")
@@ -37,36 +37,54 @@ def tradeoff_panels(found: Sequence[Outcome], front: Sequence[Outcome]) -> dict[
     }
 
 
+def tradeoff_figure(found: Sequence[Outcome], front: Sequence[Outcome]) -> bytes:
+    """All of :func:`tradeoff_panels` side by side as one PNG, as the paper's Figure 3 has them."""
+    best = {one.label for one in front}
+    segments = list(found[0].mi)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.4 * len(segments), 6.8), layout="constrained")
+        grid = figure.subplots(len(_MEASURES), len(segments), squeeze=False)
+        for row, measure in zip(grid, _MEASURES, strict=True):
+            for axes, segment in zip(row, segments, strict=True):
+                _draw_panel(axes, found, best, measure, segment)
+        return to_png(figure)
+
+
 def _panel(found: Sequence[Outcome], best: set[str], measure: str, segment: str) -> str:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(4.6, 3.5), layout="constrained")
+        _draw_panel(figure.subplots(), found, best, measure, segment)
+        return to_svg(figure)
+
+
+def _draw_panel(
+    axes: Axes, found: Sequence[Outcome], best: set[str], measure: str, segment: str
+) -> None:
     share = measure == "MI"
 
     def leakage(one: Outcome) -> float:
         return 100 * one.mi[segment].mean if share else one.sim[segment].mean
 
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(4.6, 3.5), layout="constrained")
-        axes = figure.subplots()
-        for colour, (fixed, line) in zip(_cycle(), _lines(found, segment).items(), strict=False):
-            axes.plot(
-                [leakage(one) for one in line],
-                [100 * one.utility.mean for one in line],
-                color=colour,
-                lw=1.4,
-                alpha=0.75,
-                label=fixed,
-                zorder=1,
-            )
-        _points(axes, [(leakage(one), one) for one in found], best)
-        axes.set(
-            xlabel=f"{measure} of the {segment}" + (" (%)" if share else ""),
-            ylabel=f"{found[0].utility_name} (%)",
+    for colour, (fixed, line) in zip(_cycle(), _lines(found, segment).items(), strict=False):
+        axes.plot(
+            [leakage(one) for one in line],
+            [100 * one.utility.mean for one in line],
+            color=colour,
+            lw=1.4,
+            alpha=0.75,
+            label=fixed,
+            zorder=1,
         )
-        axes.ticklabel_format(useOffset=False)
-        axes.margins(0.14, 0.2)
-        axes.grid(color=GRID, lw=0.8)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(frameon=False, fontsize=7, loc="best")
-        return to_svg(figure)
+    _points(axes, [(leakage(one), one) for one in found], best)
+    axes.set(
+        xlabel=f"{measure} of the {segment}" + (" (%)" if share else ""),
+        ylabel=f"{found[0].utility_name} (%)",
+    )
+    axes.ticklabel_format(useOffset=False)
+    axes.margins(0.14, 0.2)
+    axes.grid(color=GRID, lw=0.8)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=7, loc="best")
 
 
 def _lines(found: Sequence[Outcome], segment: str) -> dict[str, list[Outcome]]:

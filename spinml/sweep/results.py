@@ -30,6 +30,20 @@ class SegmentLeakage(_Part):
     """By the joint histogram."""
     mi_regional: float
     sim: float
+    prompt_sim: float | None
+    """SIM of the prompts that were used with the private segments (table 4d); None when the run's
+    embedder has no text tower."""
+    empty_prompt_sim: float | None
+    """The same of an empty prompt: table 4d's baseline."""
+
+
+class ObjectUtility(_Part):
+    """A detector's AP at IoU 0.5 for one target object, shares."""
+
+    utility: float
+    """On the labelled private photos."""
+    synthetic_utility: float
+    """On synthetic images that training did not see."""
 
 
 class StageCost(_Part):
@@ -58,6 +72,8 @@ class TrialRow(_Part):
     photos: int
     synthetic_utility: float
     """On synthetic images that training did not see."""
+    objects: dict[str, ObjectUtility]
+    """By target object's words; of a detection alone."""
     leakage: dict[str, SegmentLeakage]
     """By segment, the background last."""
     seconds: float

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Options = Mapping[str, tuple[Any, ...]] | tuple[Mapping[str, Any], ...]
 """Either values by segment, all combinations of which are tried, or a list of mappings."""
@@ -28,7 +28,17 @@ class Space(BaseModel):
     """σ on L2's pixels (§5.5); null stands for none."""
     mixtures: tuple[Annotated[tuple[dict[str, str], ...], Field(min_length=2)], ...] = ()
     """Datasets of several preferences, mixed (table 3): tried beside ``preferences``."""
+    conditions: tuple[dict[str, Any], ...] = ()
+    """Written out, in place of all above: the fields to lay over the request, condition by
+    condition, where the conditions are no grid (tables 3-6)."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+
+    @model_validator(mode="after")
+    def _written_out_alone(self) -> Space:
+        beside = self.preferences or self.features or self.noise or self.mixtures
+        if self.conditions and beside:
+            raise ValueError("conditions are written out in whole; give no other axis beside them")
+        return self
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -49,6 +59,8 @@ class Space(BaseModel):
         A grid of preferences is an axis for each segment, which tells a search more than one axis
         of all preferences; with mixtures beside it, it is one.
         """
+        if self.conditions:
+            return {"condition": self.conditions}
         axes: dict[str, tuple[dict[str, Any], ...]] = {}
         if self.mixtures:
             alone = [{"privacy": chosen} for chosen in _combinations(self.preferences)]

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from spinml.errors import ConfigError, InvalidRequestError, SpinMLError
+from spinml.home.photos import HomeTask
 from spinml.request import (
     BACKGROUND,
     TARGET,
@@ -64,6 +65,12 @@ class PhotosOfHome(_Part):
     """For the feature ``pose``: ``<photo's stem>.json``."""
 
 
+class ShippedPhotos(_Part):
+    """The photos of a private home that comes with the package."""
+
+    home: HomeTask
+
+
 class SweepSpec(_Part):
     """A sweep file."""
 
@@ -73,8 +80,8 @@ class SweepSpec(_Part):
     space: Space
     search: Search = Search()
     early_stopping: EarlyStopping | None = None
-    photos: PhotosOfHome | None = None
-    """None: the photos of the shipped home."""
+    photos: PhotosOfHome | ShippedPhotos | None = None
+    """None: those of the shipped home that shows the request's (first) target object."""
     wanted_accuracy: float = Field(gt=0, le=1)
     """The utility (accuracy, or mAP50) that the recommendation is to reach, a share."""
     sensitivity: dict[str, float] = Field(default_factory=dict)
@@ -177,7 +184,7 @@ def load_sweep(path: Path) -> SweepSpec:
         if isinstance(data.get("request"), str):
             data["request"] = _read_yaml(path.parent / data["request"])
         for role, folder in (data.get("photos") or {}).items():
-            if folder is not None:
+            if folder is not None and role != "home":
                 data["photos"][role] = str(path.parent / str(folder))
     try:
         return SweepSpec.model_validate(data)

@@ -113,7 +113,8 @@ def _run_alone(
 ) -> None:
     """One trial by the same host in this process: neither Tune nor another trial."""
     (condition,) = spec.conditions()
-    trial, photos = make_trial(condition, 0, "alone"), photos_of(spec.photos)
+    trial = make_trial(condition, 0, "alone")
+    photos = photos_of(spec.photos, condition.at(0))
     setup = HostSetup(spec, config, operations or Operations(), photos, out, "alone", (trial,))
     host = SweepHost(setup)
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,18 +13,19 @@ from pathlib import Path
 from spinml.config import ServerConfig
 from spinml.device.detection_evaluation import evaluate_detector
 from spinml.device.detector import Detector
-from spinml.device.measures import read_embeddings
+from spinml.device.measures import prompt_similarity, read_embeddings
 from spinml.device.photos import load_photos
 from spinml.device.predictor import Predictor
 from spinml.errors import PhotoError
-from spinml.home.photos import shipped_pet
+from spinml.home.photos import PhotoSet, shipped_home, shipped_homes
+from spinml.preference import folded
 from spinml.privacy.leakage import measure_leakage
 from spinml.privacy.private import DeviceOnly
 from spinml.privacy.sanitizer import Sanitized, private_segments, sanitize
 from spinml.privacy.similarity import Embeddings, similarity
 from spinml.request import Task, TrainingRequest
-from spinml.sweep.results import SegmentLeakage
-from spinml.sweep.spec import PhotosOfHome
+from spinml.sweep.results import ObjectUtility, SegmentLeakage
+from spinml.sweep.spec import PhotosOfHome, ShippedPhotos
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 
@@ -37,16 +39,23 @@ class Utility:
     interval_95: tuple[float, float] | None
     """Over the photos."""
     photos: int
+    objects: Mapping[str, float]
+    """A detector's AP50 by target object's words."""
 
 
-def photos_of(named: PhotosOfHome | None) -> PhotosOfHome:
-    """The folders that were named, or those of the shipped home.
+def photos_of(named: PhotosOfHome | ShippedPhotos | None, request: TrainingRequest) -> PhotosOfHome:
+    """The folders that were named, or those of a shipped home.
+
+    Args:
+        named: None takes the shipped home of the request's first target object.
 
     Raises:
-        PhotoError: one is no folder, or there is no reference.
+        PhotoError: no shipped home shows that object, a folder is none, or there is no reference.
     """
-    home = shipped_pet().folder
-    chosen = named or PhotosOfHome(references=home / "references", labelled=home / "test")
+    if isinstance(named, PhotosOfHome):
+        chosen = named
+    else:
+        chosen = _folders_of(shipped_home(named.home) if named else _shipped_for(request))
     for role, folder in chosen:
         if folder is not None and not folder.is_dir():
             raise PhotoError(
@@ -55,6 +64,26 @@ def photos_of(named: PhotosOfHome | None) -> PhotosOfHome:
     if not reference_files(chosen):
         raise PhotoError("photos.references of the sweep has no photo")
     return chosen
+
+
+def _shipped_for(request: TrainingRequest) -> PhotoSet:
+    homes = {home.record.target_object: home for home in shipped_homes().values()}
+    wanted = folded(request.target_object)
+    if wanted not in homes:
+        raise PhotoError(
+            f"no shipped home shows {request.target_object!r}: the sweep names no photos",
+            remedy=f"name photos, or ask for one of: {', '.join(homes)}",
+        )
+    return homes[wanted]
+
+
+def _folders_of(home: PhotoSet) -> PhotosOfHome:
+    keypoints = home.folder / "references_keypoints"
+    return PhotosOfHome(
+        references=home.folder / "references",
+        labelled=home.folder / "test",
+        keypoints=keypoints if keypoints.is_dir() else None,
+    )
 
 
 def reference_files(photos: PhotosOfHome) -> list[Path]:
@@ -118,7 +147,7 @@ class PlayedHome(DeviceOnly):
         return {name: embed(images) for name, images in segments.items() if images}
 
     def leakage(self, sanitized: Sanitized, embeddings: Path) -> dict[str, SegmentLeakage]:
-        """MI and SIM of every segment of the request, the background last.
+        """MI, SIM and prompt SIM of every segment of the request, the background last.
 
         Args:
             embeddings: the NPZ of the run.
@@ -135,14 +164,18 @@ class PlayedHome(DeviceOnly):
                 "compare synthetic images with",
                 remedy="add photos that show it, or masks",
             )
-        return {
-            name: SegmentLeakage(
+        leakage = {}
+        for name in request.segments:
+            own = self._own[name]
+            prompts = prompt_similarity(own, run, name)
+            leakage[name] = SegmentLeakage(
                 mi=mi[name].histogram,
                 mi_regional=mi[name].regional,
-                sim=similarity(self._own[name], run[name]),
+                sim=similarity(own, run[name]),
+                prompt_sim=prompts.prompts if prompts else None,
+                empty_prompt_sim=prompts.empty if prompts else None,
             )
-            for name in request.segments
-        }
+        return leakage
 
     def utility(self, task: Task, model: Path) -> Utility:
         """The model's accuracy, or a detector's mAP50, on the labelled photos (§4.3).
@@ -152,10 +185,27 @@ class PlayedHome(DeviceOnly):
         """
         if task is Task.DETECTION:
             seen = evaluate_detector(Detector(model), self._labelled)
-            return Utility("mAP50", seen.map50, None, seen.photos)
+            objects = {name: figures.ap50 for name, figures in seen.per_class.items()}
+            return Utility("mAP50", seen.map50, None, seen.photos, objects)
         found = Predictor(model).evaluate(self._labelled).as_dict()
         low, high = found["interval_95"]
-        return Utility("accuracy", found["accuracy"], (low, high), found["photos"])
+        return Utility("accuracy", found["accuracy"], (low, high), found["photos"], {})
+
+
+def objects_of(utility: Utility, figures: Path) -> dict[str, ObjectUtility]:
+    """A detector's AP50 by target object: on private photos, and on synthetic ones held back.
+
+    Args:
+        figures: MEASURE's ``figures.json``.
+    """
+    if not utility.objects:
+        return {}
+    held = json.loads(figures.read_text())["validation"]["per_class"]
+    return {
+        name: ObjectUtility(utility=ap50, synthetic_utility=held[name]["ap50"])
+        for name, ap50 in utility.objects.items()
+        if name in held
+    }
 
 
 def scratch() -> tempfile.TemporaryDirectory[str]:

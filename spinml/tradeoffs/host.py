@@ -29,7 +29,7 @@ from spinml.sweep.results import (
     TrialRow,
     sample_file,
 )
-from spinml.tradeoffs.home import PlayedHome, scratch
+from spinml.tradeoffs.home import PlayedHome, objects_of, scratch
 from spinml.tradeoffs.standing import Standing, TrialState
 from spinml.tradeoffs.trials import HostSetup, Trial, make_trial
 from spinml.tradeoffs.work import Work
@@ -151,6 +151,7 @@ class SweepHost:
             utility = home.utility(request.task, model / "model.onnx")
             leakage = home.leakage(sanitized, measured / "embeddings.npz")
             samples = self._samples(trial, measured)
+            objects = objects_of(utility, measured / "figures.json")
         manifest = self.executor.store.read_manifest(plan.result("measure").key(TENANT))
         row = TrialRow(
             id=trial.id,
@@ -163,6 +164,7 @@ class SweepHost:
             utility_interval=utility.interval_95,
             photos=utility.photos,
             synthetic_utility=manifest.figures[_validation(request.task)],
+            objects=objects,
             leakage=leakage,
             seconds=round(time.monotonic() - began, 3),
             stages=tuple(self._costs(plan)),

@@ -24,7 +24,7 @@ from spinml.tradeoffs.host import SweepHost
 from spinml.tradeoffs.standing import Standing, TrialState
 from spinml.tradeoffs.trials import HostSetup, Trial, make_trial
 
-ROW_VERSION = 1
+ROW_VERSION = 2
 """Raised when a trial's figures are measured otherwise."""
 _ELSEWHERE = {"store", "service", "resources", "preset"}
 """Parts of the configuration on which no figure depends."""
@@ -62,7 +62,7 @@ def run_sweep(
     operations = operations or Operations()
     kinds = stage_kinds(conditions)
     check_feasible(kinds, config, operations)
-    photos = photos_of(spec.photos)
+    photos = photos_of(spec.photos, _valid(conditions).at(0))
     context = _context(config, identity_of(photos))
     seeds = spec.space.seeds
     trials = [
@@ -130,7 +130,7 @@ def _missing(setup: HostSetup) -> Trials | None:
     if len(done) >= min(wanted, len(setup.trials)):
         return None
     axes = {axis: range(len(options)) for axis, options in spec.space.axes().items()}
-    segments = _valid(setup.trials).at(0).segments
+    segments = _valid(trial.condition for trial in setup.trials).at(0).segments
     return Trials(
         axes,
         count=wanted,
@@ -148,8 +148,8 @@ def _points(spec: SweepSpec, done: Sequence[Trial]) -> list[dict[str, int]]:
     return [by_label[trial.condition.label] for trial in done]
 
 
-def _valid(trials: Sequence[Trial]) -> Condition:
-    return next(trial.condition for trial in trials if trial.condition.error is None)
+def _valid(conditions: Iterable[Condition]) -> Condition:
+    return next(one for one in conditions if one.error is None)
 
 
 def _try(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -64,8 +65,11 @@ def colour_embedder(path: Path) -> Path:
     return _save(graph, path, {})
 
 
-def brightness_classifier(path: Path, metadata: dict[str, str] | None = None) -> Path:
-    """A SpinML classifier with classes dark and bright, which are what they say."""
+def brightness_classifier(
+    path: Path, metadata: dict[str, str] | None = None, classes: Sequence[str] = ("dark", "bright")
+) -> Path:
+    """A SpinML classifier: the first of ``classes`` for dark photos, the last for bright ones."""
+    signs = np.linspace(-0.05, 0.05, len(classes))
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["image"], ["levels"], to=TensorProto.FLOAT),
@@ -77,16 +81,16 @@ def brightness_classifier(path: Path, metadata: dict[str, str] | None = None) ->
         ],
         "brightness",
         [helper.make_tensor_value_info("image", TensorProto.UINT8, ["n", 32, 32, 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", len(classes)])],
         [
             helper.make_tensor("axes", TensorProto.INT64, [3], [1, 2, 3]),
             helper.make_tensor("middle", TensorProto.FLOAT, [], [128.0]),
             helper.make_tensor("last", TensorProto.INT64, [1], [1]),
-            helper.make_tensor("signs", TensorProto.FLOAT, [1, 2], [-0.05, 0.05]),
+            helper.make_tensor("signs", TensorProto.FLOAT, [1, len(classes)], signs),
         ],
     )
     described = {
-        "spinml.classes": json.dumps(["dark", "bright"]),
+        "spinml.classes": json.dumps(list(classes)),
         "spinml.image_px": "32",
         "spinml.task": "classification",
     }

@@ -9,12 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from spinml.home.photos import expose, shipped_pet
+from spinml.device.keypoints import load_keypoints
+from spinml.device.labelled_boxes import read_labelled
+from spinml.home.keypoints import HIDDEN, OUTSIDE, SEEN
+from spinml.home.photos import expose, shipped_home, shipped_homes
 from spinml.home.private_pet import PetHome
 from spinml.home.scenes import is_private
 from spinml.images import decode_photo
 
-PET = shipped_pet()
+PET = shipped_home("pet")
 
 
 def test_ten_references_without_labels_and_200_balanced_test_photos() -> None:
@@ -36,6 +39,27 @@ def test_the_reference_masks_hold_a_dog() -> None:
         assert mask is not None
         assert mask.shape == (320, 320)
         assert 0.02 < (mask > 127).mean() < 0.6
+
+
+def test_a_persons_keypoints_are_files_that_the_device_takes() -> None:
+    human = shipped_home("human")
+    for number, photo in enumerate(human.references(), 1):
+        path = human.folder / "references_keypoints" / f"{photo.stem}.json"
+        taken, truth = load_keypoints(path, number), human.reference_keypoints(photo)
+        assert np.array_equal(taken[:, :2], truth[:, :2])
+        assert np.array_equal(2 * taken[:, 2], truth[:, 2])
+        assert set(truth[:, 2]) <= {SEEN, HIDDEN, OUTSIDE}
+
+
+def test_a_detector_of_bottles_is_not_asked_about_frames() -> None:
+    items = list(read_labelled(shipped_home("bottle").folder / "test", ["pill bottle"]))
+    assert len(items) == 200
+    assert {box.label for item in items for box in item.boxes} == {"pill bottle", "photo frame"}
+
+
+def test_three_homes_are_shipped_one_a_task() -> None:
+    objects = {task: home.record.target_object for task, home in shipped_homes().items()}
+    assert objects == {"pet": "dog", "human": "person", "bottle": "pill bottle"}
 
 
 def test_the_home_is_private() -> None:

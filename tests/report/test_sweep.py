@@ -71,3 +71,10 @@ def test_one_condition_has_no_lines(tmp_path: Path) -> None:
     html = render_sweep_report([summarise_sweep(make_spec(), tmp_path, [only], [], [], COST)])
     assert html.count("<svg") == 5
     assert REQUEST["training_objective"] in html
+
+
+def test_several_objects_stand_in_the_title(tmp_path: Path) -> None:
+    fields = {name: value for name, value in REQUEST.items() if name != "target_object"}
+    objects = {"target_objects": ["cat", "photo frame"]}
+    html = render_sweep_report([result_of(tmp_path, request=fields | objects)])
+    assert "cats: cat and photo frame in the living room" in html

@@ -35,7 +35,8 @@ def run(context: StageContext) -> dict[str, Any]:
     if kind is StageKind.GENERATE and context.params["seed"] == BROKEN_SEED:
         raise GenerationError("4 of 4 objects broken", remedy="draw better")
     if kind is StageKind.EXPORT:
-        brightness_classifier(context.out / "model.onnx")
+        classes = context.params["label_classes"]
+        brightness_classifier(context.out / "model.onnx", classes=classes)
     elif kind is StageKind.MEASURE:
         vectors = rng.standard_normal((8, WIDTH)).astype(np.float32)
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -44,6 +45,9 @@ def run(context: StageContext) -> dict[str, Any]:
             target=vectors[:4],
             background=vectors[4:],
             index=np.arange(4),
+            prompt_target=vectors[:2],
+            prompt_background=vectors[4:5],
+            empty_prompt=vectors[7:],
         )
         labels, colour = context.params["label_classes"], rng.integers(0, 256, 3)
         for name in labels:

@@ -42,9 +42,10 @@ def row(
         "photos": 200,
         "synthetic_utility": 0.8,
         "leakage": {
-            "target": SegmentLeakage(mi=mi[0], mi_regional=mi[0], sim=sim[0]),
-            "background": SegmentLeakage(mi=mi[1], mi_regional=mi[1], sim=sim[1]),
+            "target": _leakage(mi[0], sim[0]),
+            "background": _leakage(mi[1], sim[1]),
         },
+        "objects": {},
         "seconds": 10.0,
         "stages": (
             StageCost(digest="shared", kind="finetune", seconds=3.0),
@@ -55,6 +56,10 @@ def row(
         "memory_mib": 100.0,
     }
     return TrialRow.model_validate(data | fields)
+
+
+def _leakage(mi: float, sim: float) -> SegmentLeakage:
+    return SegmentLeakage(mi=mi, mi_regional=mi, sim=sim, prompt_sim=0.25, empty_prompt_sim=0.2)
 
 
 def human_rows(**fields: Any) -> list[TrialRow]:

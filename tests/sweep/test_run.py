@@ -68,6 +68,8 @@ def test_nine_preferences_tune_four_models_and_a_tenth_adds_only_its_own(
     first = result.rows[0]
     assert (first.label, first.utility, first.photos) == ("(L0, L0)", 0.75, 4)
     assert [leak.mi for leak in first.leakage.values()] == [0.0, 0.0]
+    assert {leak.prompt_sim is None for leak in first.leakage.values()} == {False}
+    assert first.leakage["target"].prompt_sim != first.leakage["target"].empty_prompt_sim
     last = result.rows[-1]
     assert last.label == "(L2, L2)"
     assert last.leakage["background"].mi > 0.5

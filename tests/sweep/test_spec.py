@@ -108,3 +108,13 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     seeds_stop = {"kind": "optuna", "trials": 3}
     with pytest.raises(ValueError, match="early_stopping"):
         make_spec(search=seeds_stop, early_stopping={"after_seeds": 2})
+
+
+def test_conditions_may_be_written_out() -> None:
+    noisy = {"privacy": {"target": "L2"}, "noise": {"target": 5}}
+    mixed = {"privacy": {"target": "L0"}, "mixture": [{"target": "L2"}]}
+    assert labels(conditions=[{"privacy": {"target": "L0"}}, noisy, mixed]) == [
+        "(L0, L0)", "(L2 σ=5, L0)", "(L0, L0) + (L2, L0)",
+    ]  # fmt: skip
+    with pytest.raises(ValidationError, match="no other axis"):
+        make_spec(space={"conditions": [noisy], "preferences": [{"target": "L0"}]})

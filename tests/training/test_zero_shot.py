@@ -29,7 +29,7 @@ from typer.testing import CliRunner
 
 from spinml.cli import app
 from spinml.errors import CheckpointError, ConfigError, PhotoError
-from spinml.home.photos import shipped_pet
+from spinml.home.photos import shipped_home
 from spinml.images import encode_png
 from spinml.request import parse_request
 from spinml.training.zero_shot import HubClassifier, class_prompts, measure_baseline
@@ -151,7 +151,7 @@ def test_a_baseline_counts_as_the_device_does(clip: Path, tmp_path: Path) -> Non
 
 
 def test_the_command_scores_the_bundled_encoder_on_the_shipped_home() -> None:
-    labelled = str(shipped_pet().folder / "test")
+    labelled = str(shipped_home("pet").folder / "test")
     request = str(Path(__file__).parents[2] / "examples" / "pet.yaml")
     result = CliRunner().invoke(app, ["baseline", request, labelled, "--json"])
     assert result.exit_code == 0, result.output

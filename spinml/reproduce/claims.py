@@ -1,0 +1,159 @@
+"""What the paper says about its figures, as inequalities over the tables' cells.
+
+A claim is a sum of cells, each with a coefficient, held against a limit. Of each cell the 95 %
+interval over seeds is known, and so, at worst, the interval of the sum: where all of it is on one
+side, the claim holds or does not; where the limit lies inside, it cannot be told. That is more
+careful than a test of the difference. The paper gives no intervals: its numbers count as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from spinml.reproduce.tables import Table, is_share
+
+
+class Verdict(StrEnum):
+    """Whether the paper's word holds here."""
+
+    HOLDS = "holds"
+    FAILS = "does not hold"
+    OPEN = "cannot be told"
+
+
+@dataclass(frozen=True)
+class At:
+    """A cell: table, row and column."""
+
+    table: str
+    row: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A cell's mean and interval, in the paper's units."""
+
+    mean: float
+    low: float | None
+    """None, as ``high``: one seed, which has no interval."""
+    high: float | None
+
+
+Look = Callable[[At], Figure | None]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """``sum of coefficient · cell > limit``, or ``<= limit`` where ``at_most``."""
+
+    says: str
+    terms: tuple[tuple[float, At], ...]
+    limit: float = 0.0
+    at_most: bool = False
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim's verdict and the numbers that say so."""
+
+    says: str
+    verdict: Verdict
+    numbers: str
+
+
+@dataclass(frozen=True)
+class Insight:
+    """One insight of the paper, in claims."""
+
+    name: str
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True)
+class JudgedInsight:
+    """An insight with its claims judged."""
+
+    name: str
+    claims: tuple[Judged, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """It holds when all claims do; one that does not is enough against it."""
+        verdicts = {claim.verdict for claim in self.claims}
+        for verdict in (Verdict.FAILS, Verdict.OPEN):
+            if verdict in verdicts:
+                return verdict
+        return Verdict.HOLDS
+
+
+def judge(insight: Insight, look: Look) -> JudgedInsight:
+    """Every claim of ``insight`` on the figures that ``look`` knows."""
+    return JudgedInsight(insight.name, tuple(judge_claim(claim, look) for claim in insight.claims))
+
+
+def judge_claim(claim: Claim, look: Look) -> Judged:
+    """Hold one claim against the figures."""
+    found = [(coefficient, at, look(at)) for coefficient, at in claim.terms]
+    known = any(figure is not None for _, _, figure in found)
+    numbers = "; ".join(_described(at, figure) for _, at, figure in found) if known else _ABSENT
+    low = high = 0.0
+    for coefficient, _, figure in found:
+        if figure is None or figure.low is None or figure.high is None:
+            return Judged(claim.says, Verdict.OPEN, numbers)
+        ends = (coefficient * figure.low, coefficient * figure.high)
+        low, high = low + min(ends), high + max(ends)
+    above, below = low > claim.limit + _ROUNDING, high <= claim.limit + _ROUNDING
+    if claim.at_most:
+        above, below = below, above
+    verdict = Verdict.HOLDS if above else Verdict.FAILS if below else Verdict.OPEN
+    return Judged(claim.says, verdict, numbers)
+
+
+_ROUNDING = 1e-9
+_ABSENT = "not measured"
+
+
+def _described(at: At, figure: Figure | None) -> str:
+    name = f"({at.row}) {at.column}"
+    if figure is None:
+        return f"{name} {_ABSENT}"
+    places, unit = (1, " %") if is_share(at.column) else (3, "")
+    text = f"{name} {figure.mean:.{places}f}{unit}"
+    if figure.low is None or figure.high is None:
+        return f"{text} (one seed)"
+    if figure.high - figure.low < _ROUNDING:
+        return text
+    return f"{text} ({figure.low:.{places}f}–{figure.high:.{places}f})"
+
+
+def in_paper(tables: Mapping[str, Table]) -> Look:
+    """The paper's numbers, as if they were certain."""
+
+    def look(at: At) -> Figure | None:
+        if at.table not in tables:
+            return None
+        value = tables[at.table].cell(at.row, at.column).paper
+        return Figure(value, value, value)
+
+    return look
+
+
+def in_ours(tables: Mapping[str, Table]) -> Look:
+    """What was measured here."""
+
+    def look(at: At) -> Figure | None:
+        ours = tables[at.table].cell(at.row, at.column).ours if at.table in tables else None
+        if ours is None:
+            return None
+        low, high = ours.interval_95 or (None, None)
+        return Figure(ours.mean, low, high)
+
+    return look
+
+
+def judge_all(insights: Sequence[Insight], look: Look) -> tuple[JudgedInsight, ...]:
+    """All of ``insights`` on the same figures."""
+    return tuple(judge(insight, look) for insight in insights)

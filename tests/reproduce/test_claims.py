@@ -1,0 +1,96 @@
+"""Insights: on the paper's own numbers, and on others that contradict them."""
+
+from __future__ import annotations
+
+import pytest
+
+from spinml.reproduce.claims import (
+    At,
+    Claim,
+    Figure,
+    Verdict,
+    in_ours,
+    in_paper,
+    judge,
+    judge_all,
+    judge_claim,
+)
+from spinml.reproduce.experiments import EXPERIMENTS, TABLES
+from spinml.reproduce.insights import FINDINGS, INSIGHTS
+from spinml.reproduce.tables import assemble
+from spinml.sweep.estimates import Estimate
+from spinml.sweep.results import TrialRow
+from tests.reproduce.rows import paper_rows
+
+GENERIC = {
+    name: Estimate(value, None, (value, value))
+    for name, value in (("husky", 0.0), ("human", 1.6), ("bottle", 17.3))
+}
+
+
+def ours(pet: list[TrialRow]) -> dict[str, Verdict]:
+    tables = assemble(TABLES, {"pet": pet}, {})
+    judged = judge_all((*INSIGHTS, *FINDINGS), in_ours(tables))
+    return {claim.says: claim.verdict for insight in judged for claim in insight.claims}
+
+
+def test_everything_holds_on_the_papers_own_numbers() -> None:
+    judged = judge_all((*INSIGHTS, *FINDINGS), in_paper(assemble(TABLES, {}, {})))
+    assert len(INSIGHTS) == 3
+    for insight in judged:
+        against = [claim for claim in insight.claims if claim.verdict is not Verdict.HOLDS]
+        assert not against, insight.name
+        assert insight.verdict is Verdict.HOLDS
+
+
+def test_everything_holds_when_we_measure_what_the_paper_did() -> None:
+    rows = {name: paper_rows(name, 3) for name in EXPERIMENTS}
+    judged = judge_all((*INSIGHTS, *FINDINGS), in_ours(assemble(TABLES, rows, GENERIC)))
+    assert {insight.verdict for insight in judged} == {Verdict.HOLDS}
+
+
+def test_seeds_that_scatter_leave_it_open() -> None:
+    pet = ours(paper_rows("pet", 3, jitter=0.05))
+    assert pet["pet: (L2,L0) is more useful than (L0,L0)"] is Verdict.OPEN
+    assert pet["pet: L2 raises MI target significantly (over 10 points)"] is Verdict.HOLDS
+    one_seed = ours(paper_rows("pet", 1))
+    assert set(one_seed.values()) == {Verdict.OPEN}
+
+
+def test_contrary_numbers_speak_against_an_insight() -> None:
+    rows = [
+        row.model_copy(update={"utility": 0.1}) if row.label == "(L2, L0)" else row
+        for row in paper_rows("pet", 3)
+    ]
+    assert ours(rows)["pet: (L2,L0) is more useful than (L0,L0)"] is Verdict.FAILS
+    first = judge(INSIGHTS[0], in_ours(assemble(TABLES, {"pet": rows}, {})))
+    assert first.verdict is Verdict.FAILS, "though other tasks were not measured"
+
+
+X, Y = At("3a", "L2,L0", "real"), At("3a", "L0,L0", "real")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "more", "at_most_five"),
+    [
+        ((60, 62), (50, 52), Verdict.HOLDS, Verdict.FAILS),
+        ((50, 52), (60, 62), Verdict.FAILS, Verdict.HOLDS),
+        ((50, 58), (55, 60), Verdict.OPEN, Verdict.HOLDS),
+        ((50, 58), (50, 52), Verdict.OPEN, Verdict.OPEN),
+    ],
+)
+def test_intervals_decide(
+    one: tuple[float, float], other: tuple[float, float], more: Verdict, at_most_five: Verdict
+) -> None:
+    figures = {X: Figure(sum(one) / 2, *one), Y: Figure(sum(other) / 2, *other)}
+    terms = ((1.0, X), (-1.0, Y))
+    assert judge_claim(Claim("", terms), figures.get).verdict is more
+    assert judge_claim(Claim("", terms, 5.0, at_most=True), figures.get).verdict is at_most_five
+
+
+def test_the_numbers_are_told() -> None:
+    figures = {X: Figure(61.0, 60.0, 62.0)}
+    judged = judge_claim(Claim("more", ((1.0, X), (-1.0, Y))), figures.get)
+    assert judged.verdict is Verdict.OPEN
+    assert judged.numbers == "(L2,L0) real 61.0 % (60.0–62.0); (L0,L0) real not measured"
+    assert judge_claim(Claim("", ((1.0, X), (-1.0, Y))), {}.get).numbers == "not measured"

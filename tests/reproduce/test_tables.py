@@ -1,0 +1,104 @@
+"""The tables' definitions, and cells put together from trials."""
+
+from __future__ import annotations
+
+import pytest
+
+from spinml.errors import ConfigError
+from spinml.reproduce.experiments import (
+    EXPERIMENTS,
+    TABLES,
+    conditions_of,
+    labelled,
+    source_of,
+    tables_of,
+)
+from spinml.reproduce.paper import paper_tables
+from spinml.reproduce.tables import CAPTIONS, assemble
+from spinml.sweep.estimates import Estimate
+from tests.reproduce.rows import paper_rows
+
+ROWS = {
+    "3a": 6, "3b": 8, "3c": 8, "4a": 4, "4b": 7, "4c": 7, "4d": 3, "5": 4, "6": 13, "6-frame": 2,
+    "7": 3,
+}  # fmt: skip
+
+
+def test_the_papers_tables_are_whole() -> None:
+    assert {name: len(table.rows) for name, table in paper_tables().items()} == ROWS
+    assert set(CAPTIONS) == set(TABLES)
+    for table in paper_tables().values():
+        assert all(len(values) == len(table.columns) for values in table.rows.values())
+    assert paper_tables()["3a"].value("L0,L0 + L2,L0", "real") == 73.08
+    assert paper_tables()["4b"].value("L1,L2", "MI target") == 2.97
+    assert paper_tables()["6"].value("L2,L2,L2", "synthetic") == 83.65
+
+
+@pytest.mark.parametrize("name", [name for name in TABLES if name != "7"])
+def test_every_row_has_a_valid_condition_of_its_own(name: str) -> None:
+    by_experiment: dict[str, list[str]] = {}
+    for row in paper_tables()[name].rows:
+        source = source_of(name, row)
+        assert source is not None
+        by_experiment.setdefault(source[0].name, []).append(source[1])
+    for experiment, conditions in by_experiment.items():
+        found = labelled(EXPERIMENTS[experiment], conditions).values()
+        assert [one.error for one in found] == [None] * len(conditions)
+        assert len({one.label for one in found}) == len(conditions)
+
+
+def test_conditions_are_what_the_paper_describes() -> None:
+    human = labelled(EXPERIMENTS["human"], ["L1,L2", "L0,L2 + L1,L2", "L1,L1"])
+    labels = [one.label for one in human.values()]
+    assert labels == ["(L1 pose, L2)", "(L0, L2) + (L1 pose, L2)", "(L1 pose, L1)"]
+    noisy = labelled(EXPERIMENTS["pet"], ["L2 σ=5,L0"])["L2 σ=5,L0"]
+    assert noisy.label == "(L2 σ=5, L0)"
+    assert noisy.at(0).noise == {"target": 5}
+    frame = labelled(EXPERIMENTS["two_objects"], ["L0,L1,L2"])["L0,L1,L2"].at(1)
+    assert frame.target_objects == ("pill bottle", "photo frame")
+    assert (str(frame.privacy), frame.task, frame.seed) == ("(L0, L1, L2)", "detection", 1)
+
+
+def test_every_task_has_as_many_images_a_preference() -> None:
+    images = {name: one.request(80)["images_per_class"] for name, one in EXPERIMENTS.items()}
+    assert images == {"pet": 80, "human": 80, "bottle": 320, "two_objects": 320}
+
+
+def test_tables_share_conditions() -> None:
+    pet = EXPERIMENTS["pet"]
+    assert len(conditions_of(pet, ["3a"])) == 6
+    assert len(conditions_of(pet, ["3a", "4a", "4d"])) == 6
+    assert len(conditions_of(pet, TABLES)) == 9
+    assert conditions_of(pet, ["3b", "7"]) == []
+
+
+def test_tables_are_named_in_the_papers_order() -> None:
+    assert tables_of(["6", "3a"]) == ("3a", "6", "6-frame")
+    with pytest.raises(ConfigError, match="no such table: 8"):
+        tables_of(["3a", "8"])
+
+
+def test_cells_are_means_over_seeds_in_the_papers_units() -> None:
+    rows = {name: paper_rows(name, 3, jitter=0.01) for name in EXPERIMENTS}
+    generic = {"husky": Estimate(30.0, None, (25.0, 35.0))}
+    tables = assemble(TABLES, rows, generic)
+    for name, table in tables.items():
+        for row, cells in table.rows.items():
+            for column, cell in zip(table.columns, cells, strict=True):
+                assert cell.paper == paper_tables()[name].value(row, column)
+                if name != "7":
+                    assert cell.ours is not None, (name, row, column)
+                    assert cell.ours.mean == pytest.approx(cell.paper), (name, row, column)
+    accuracy = tables["3a"].cell("L2,L0", "real").ours
+    assert accuracy is not None
+    assert accuracy.spread == pytest.approx(1.0)
+    assert tables["7"].cell("husky", "real").ours == generic["husky"]
+    assert tables["7"].cell("bottle", "real").ours is None
+
+
+def test_what_was_not_measured_stays_empty() -> None:
+    rows = [row for row in paper_rows("pet", 1) if row.label == "(L2, L0)"]
+    table = assemble(["3a"], {"pet": rows}, {})["3a"]
+    assert table.cell("L2,L0", "real").ours is not None
+    assert table.cell("L1,L0", "real").ours is None
+    assert assemble(["3b"], {"pet": rows}, {})["3b"].cell("L0,L0", "real").ours is None
