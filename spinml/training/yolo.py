@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from matplotlib import font_manager
+from PIL import Image
 
 _RANKS = ("RANK", "LOCAL_RANK")
 
@@ -34,11 +35,14 @@ def ultralytics() -> ModuleType:
         "YOLO_VERBOSE": "false",
     }
     ranks = {name: os.environ.pop(name) for name in _RANKS if name in os.environ}
+    opened_by = Image.open
     try:
         import ultralytics as package
         from ultralytics.utils import LOGGER, SETTINGS, USER_CONFIG_DIR
     finally:
         os.environ |= ranks
+        # It puts its own in place, which looks for another package when a file is no image.
+        Image.open = opened_by
     LOGGER.setLevel(logging.ERROR)
     # Its trackers find Ray and would report to a trial that is not theirs.
     for tracker in ("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb"):

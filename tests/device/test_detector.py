@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from spinml.device.cli import app
@@ -83,7 +84,9 @@ def test_map50_precision_and_recall(model: Path, labelled: Path) -> None:
 def test_average_precision_is_ultralytics(seed: int) -> None:
     from spinml.training.yolo import ultralytics
 
+    opened_by = Image.open
     ultralytics()
+    assert Image.open is opened_by
     import torch
     from ultralytics.engine.validator import BaseValidator
     from ultralytics.utils.metrics import ap_per_class, box_iou
