@@ -53,17 +53,16 @@ def fill_fused(model: nn.Module, state: Mapping[str, Tensor]) -> set[str]:
                 filled.add(f"{name}.bias")
             elif bias is not None:
                 norm = model.get_submodule(f"{name.removesuffix('.conv')}.bn")
-                assert isinstance(norm, nn.BatchNorm2d)  # noqa: S101 - for the type checker
+                if not isinstance(norm, nn.BatchNorm2d):
+                    raise ValueError(f"{name} has a bias to fold back and no batch norm beside it")
                 _set_norm(norm, torch.zeros_like(bias), torch.ones_like(bias), bias)
     return filled
 
 
 def _set_norm(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, shift: Tensor) -> None:
     """Make ``norm`` add ``shift`` and nothing else, with the statistics of its input."""
-    assert norm.running_mean is not None  # noqa: S101 - for the type checker
-    assert norm.running_var is not None  # noqa: S101
-    norm.running_mean.copy_(mean)
-    norm.running_var.copy_(variance)
+    norm.get_buffer("running_mean").copy_(mean)
+    norm.get_buffer("running_var").copy_(variance)
     norm.weight.copy_((variance + norm.eps).sqrt())
     norm.bias.copy_(shift + mean)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from spinml.training.detector import (
 from spinml.training.detector_data import sample_images, write_detection_data
 from spinml.training.detector_export import check_detector, export_detector
 from spinml.training.detector_model import load_saved_detector, save_detector
-from spinml.training.model import HISTORY_FILE, ONNX_FILE
+from spinml.training.model import ONNX_FILE, write_history
 from spinml.training.yolo import ultralytics
 
 _CHECKED_IMAGES = 16
@@ -60,14 +59,8 @@ def train_detector(
 def save_trained_detector(trained: TrainedDetector, out: Path) -> dict[str, Any]:
     """Write the model and ``history.json``; the stage's figures."""
     save_detector(out, trained.state, trained.description)
-    epochs = [epoch.as_dict() for epoch in trained.history]
-    history = {"epochs": epochs, "best_epoch": trained.best_epoch}
-    (out / HISTORY_FILE).write_text(json.dumps(history, indent=2))
-    return {
-        "epochs": len(epochs),
-        "best_epoch": trained.best_epoch,
-        "validation_map50": trained.best.validation_map50,
-    }
+    figures = write_history(out, trained.history, trained.best_epoch)
+    return figures | {"validation_map50": trained.best.validation_map50}
 
 
 def export_trained(context: StageContext) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -91,3 +92,18 @@ def load_classifier(folder: Path) -> tuple[Classifier, Description]:
 def class_list(classes: Sequence[str]) -> str:
     """Class names as a model's metadata holds them."""
     return json.dumps(list(classes), ensure_ascii=False)
+
+
+class EpochFigures(Protocol):
+    """Figures of one epoch, a classifier's or a detector's."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+
+
+def write_history(out: Path, history: Sequence[EpochFigures], best_epoch: int) -> dict[str, Any]:
+    """Write ``history.json`` into ``out``; what of it a TRAIN stage's figures have."""
+    epochs = [epoch.as_dict() for epoch in history]
+    content = {"epochs": epochs, "best_epoch": best_epoch}
+    (out / HISTORY_FILE).write_text(json.dumps(content, indent=2))
+    return {"epochs": len(epochs), "best_epoch": best_epoch}

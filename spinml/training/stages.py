@@ -25,7 +25,7 @@ from spinml.training.measure import (
     validate,
     write_samples,
 )
-from spinml.training.model import HISTORY_FILE, ONNX_FILE, load_classifier, save_classifier
+from spinml.training.model import ONNX_FILE, load_classifier, save_classifier, write_history
 
 _CHECKED_IMAGES = 16
 
@@ -49,14 +49,8 @@ def run_train_local(context: StageContext) -> dict[str, Any]:
 def save_trained(trained: Trained, out: Path) -> dict[str, Any]:
     """Write ``model.safetensors``, ``model.json`` and ``history.json``; the stage's figures."""
     save_classifier(out, trained.state, trained.description)
-    epochs = [epoch.as_dict() for epoch in trained.history]
-    history = {"epochs": epochs, "best_epoch": trained.best_epoch}
-    (out / HISTORY_FILE).write_text(json.dumps(history, indent=2))
-    return {
-        "epochs": len(epochs),
-        "best_epoch": trained.best_epoch,
-        "validation_accuracy": trained.best.validation_accuracy,
-    }
+    figures = write_history(out, trained.history, trained.best_epoch)
+    return figures | {"validation_accuracy": trained.best.validation_accuracy}
 
 
 def run_export(context: StageContext) -> dict[str, Any]:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import pytest
-import ray
 
-from spinml.distributed.cluster import connect
 from spinml.report.sweep import render_sweep_report
 from spinml.reproduce.document import write_reproduction
 from spinml.reproduce.run import Reproduction, Settings, reproduce
 from spinml.reproduce.selection import LeftOut, Selection
 from tests.sweep.conftest import make_config
-from tests.sweep.fakes import JOURNAL, OPERATIONS, executed
+from tests.sweep.fakes import OPERATIONS, executed, journalled_cluster
 
 pytestmark = pytest.mark.ray
 
@@ -28,12 +25,8 @@ SETTINGS = Settings(seeds=1, images_per_class=4, generic_model="home", generic_d
 
 @pytest.fixture(scope="module")
 def journal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("journal")
-    os.environ[JOURNAL] = str(folder)
-    connect(num_cpus=2, num_gpus=0, object_store_bytes=200_000_000)
-    yield folder
-    ray.shutdown()
-    del os.environ[JOURNAL]
+    with journalled_cluster(tmp_path_factory.mktemp("journal")) as folder:
+        yield folder
 
 
 @pytest.mark.timeout(600)

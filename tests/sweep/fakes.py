@@ -6,12 +6,16 @@ import json
 import os
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import ray
 
+from spinml.distributed.cluster import connect
 from spinml.distributed.operations import Operations
 from spinml.errors import GenerationError
 from spinml.pipeline.stages import StageContext, StageKind
@@ -57,6 +61,16 @@ def run(context: StageContext) -> dict[str, Any]:
     else:
         (context.out / "out.txt").write_text(kind.value)
     return {"validation_accuracy": 0.75}
+
+
+@contextmanager
+def journalled_cluster(journal: Path) -> Iterator[Path]:
+    """A cluster of two CPUs whose workers note in the folder ``journal`` what they execute."""
+    os.environ[JOURNAL] = str(journal)
+    connect(num_cpus=2, num_gpus=0, object_store_bytes=200_000_000)
+    yield journal
+    ray.shutdown()
+    del os.environ[JOURNAL]
 
 
 def executed(journal: Path) -> Counter[str]:

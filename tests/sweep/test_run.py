@@ -23,7 +23,7 @@ from spinml.tradeoffs.benchmark import measure_sharing
 from spinml.tradeoffs.run import run_sweep
 from spinml.tradeoffs.standing import Standing, TrialState
 from tests.sweep.conftest import REQUEST, make_config, make_spec
-from tests.sweep.fakes import BROKEN_SEED, JOURNAL, OPERATIONS, executed
+from tests.sweep.fakes import BROKEN_SEED, JOURNAL, OPERATIONS, executed, journalled_cluster
 
 pytestmark = pytest.mark.ray
 
@@ -31,12 +31,8 @@ pytestmark = pytest.mark.ray
 @pytest.fixture(scope="module")
 def journals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cluster whose workers note in this folder what they execute."""
-    folder = tmp_path_factory.mktemp("journal")
-    os.environ[JOURNAL] = str(folder)
-    connect(num_cpus=2, num_gpus=0, object_store_bytes=200_000_000)
-    yield folder
-    ray.shutdown()
-    del os.environ[JOURNAL]
+    with journalled_cluster(tmp_path_factory.mktemp("journal")) as folder:
+        yield folder
 
 
 @pytest.fixture

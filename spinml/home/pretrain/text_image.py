@@ -210,7 +210,7 @@ def save(task: TextImageTask, folder: Path) -> None:
     task.text.save_pretrained(joint)
     task.tokenizer.save_pretrained(joint)
     export_embedder(task.image, joint / "embedder.onnx", task.train_set.scene.shape[1])
-    scale = float(task.scale["logit_scale"].exp())
+    scale = float(task.scale["logit_scale"].detach().exp())
     description = {
         "size_px": task.train_set.scene.shape[1],
         "dimensions": task.settings.joint,
