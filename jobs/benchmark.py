@@ -48,6 +48,7 @@ from spinml.privacy.leakage import measure_leakage
 from spinml.privacy.sanitizer import Sanitized, sanitize
 from spinml.synthesis.checkpoint import Checkpoint
 from spinml.synthesis.diffusion import Order, Sampler
+from spinml.synthesis.draw import run_draw_local
 from spinml.synthesis.dreambooth import finetune
 from spinml.synthesis.examples import CachedExamples, Examples, ReferenceSet
 from spinml.synthesis.generate import run_generate_local
@@ -277,7 +278,11 @@ def _run_in_process(plan: Plan, store: ArtifactStore, config: ServerConfig) -> f
     began = time.monotonic()
     operations = Operations()
     functions = {kind: operations.function(kind) for kind in operations.functions}
-    functions |= {StageKind.GENERATE: run_generate_local, StageKind.TRAIN: run_train_local}
+    functions |= {
+        StageKind.DRAW: run_draw_local,
+        StageKind.GENERATE: run_generate_local,
+        StageKind.TRAIN: run_train_local,
+    }
     run_plan_local(plan, store, TENANT, config, functions)
     return time.monotonic() - began
 

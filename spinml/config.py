@@ -208,7 +208,7 @@ class StoreConfig(_Part):
 
     @model_validator(mode="after")
     def _one_database(self) -> Self:
-        if {"database", "database_file"} <= self.model_fields_set:
+        if self.database_file is not None and "database" in self.model_fields_set:
             raise ValueError("database and database_file are both given; leave one out")
         return self
 

@@ -1,4 +1,4 @@
-"""GENERATE on Ray Data (§3.3): shards drawn by a pool of actors, each stored as it is finished."""
+"""DRAW and GENERATE on Ray Data (§3.3): a pool of actors makes shards, each stored at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import ray
 
@@ -18,6 +18,10 @@ from spinml.distributed.operations import load
 from spinml.distributed.resources import actor_options, settle_process
 from spinml.pipeline.execution import StageTask, Workplace
 from spinml.pipeline.stages import Progress, Stage
+from spinml.synthesis.shards import ShardSpec, plan_shards
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_RESTARTS = 2
 """How often Ray Data starts an actor again that died; the stage is retried beyond that."""
@@ -25,14 +29,17 @@ MAX_RESTARTS = 2
 
 @dataclass(frozen=True)
 class Shard:
-    """One file of the dataset: its name, and how many images it will hold."""
+    """One file: its name, and how many rows it will hold at most."""
 
     name: str
-    images: int
+    rows: int
 
 
 class ShardSource(Protocol):
-    """What draws a dataset. Made once in each actor, where it loads its models."""
+    """What makes shards. Made once in each actor, where it loads its models."""
+
+    unit: ClassVar[str]
+    """What a row is, for people: "images"."""
 
     def __init__(self, config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> None: ...
 
@@ -42,42 +49,74 @@ class ShardSource(Protocol):
         ...
 
     def draw(self, index: int, path: Path, progress: Progress) -> None:
-        """Write shard ``index`` to ``path``; ``progress`` counts its images."""
+        """Write shard ``index`` to ``path``; ``progress`` counts its rows."""
         ...
 
     @staticmethod
     def finish(folder: Path, stage: Stage) -> dict[str, Any]:
-        """Write what stands beside the shards in ``folder``; return the dataset's figures."""
+        """Write what stands beside the shards in ``folder``; return the artifact's figures."""
         ...
 
 
-class SyntheticShards:
-    """The ShardSource of real runs: :mod:`spinml.synthesis.generate`."""
+class _Maker(Protocol):
+    """What makes the Parquet tables of a stage's shards."""
+
+    def make_shard(self, spec: ShardSpec, progress: Progress) -> pa.Table: ...
+
+
+class _ParquetShards:
+    """A ShardSource of Parquet files, one for each of the stage's shards."""
+
+    unit: ClassVar[str]
 
     def __init__(self, config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> None:
-        from spinml.synthesis.generate import Generator
-        from spinml.synthesis.shards import plan_shards
-
-        self._generator = Generator.load(config, stage, inputs)
+        self._maker = self.load(config, stage, inputs)
         self._specs = plan_shards(stage.params)
 
     @staticmethod
-    def plan(params: Mapping[str, Any]) -> list[Shard]:
-        from spinml.synthesis.shards import plan_shards
+    def load(config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> _Maker:
+        raise NotImplementedError
 
+    @staticmethod
+    def plan(params: Mapping[str, Any]) -> list[Shard]:
         return [Shard(spec.file_name, len(spec.images)) for spec in plan_shards(params)]
 
     def draw(self, index: int, path: Path, progress: Progress) -> None:
         from spinml.synthesis.dataset import write_shard
 
         spec = self._specs[index]
+        write_shard(self._maker.make_shard(spec, progress), path)
+        progress(len(spec.images), len(spec.images), self.unit)
 
-        def halves(done: int, total: int, unit: str) -> None:
-            """An image counts when its background is painted, half when its object is drawn."""
-            progress(done // 2, total // 2, "images")
 
-        write_shard(self._generator.generate_shard(spec, halves), path)
-        progress(len(spec.images), len(spec.images), "images")
+class ObjectShards(_ParquetShards):
+    """The ShardSource of DRAW: :mod:`spinml.synthesis.draw`."""
+
+    unit = "objects"
+
+    @staticmethod
+    def load(config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> _Maker:
+        from spinml.synthesis.draw import Drawer
+
+        return Drawer.load(config, stage, inputs)
+
+    @staticmethod
+    def finish(folder: Path, stage: Stage) -> dict[str, Any]:
+        from spinml.synthesis.draw import finish_objects
+
+        return finish_objects(folder, stage)
+
+
+class SyntheticShards(_ParquetShards):
+    """The ShardSource of GENERATE: :mod:`spinml.synthesis.generate`."""
+
+    unit = "images"
+
+    @staticmethod
+    def load(config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> _Maker:
+        from spinml.synthesis.generate import Generator
+
+        return Generator.load(config, stage, inputs)
 
     @staticmethod
     def finish(folder: Path, stage: Stage) -> dict[str, Any]:
@@ -107,7 +146,7 @@ class ShardActor:
 
 
 def generate(task: StageTask, workplace: Workplace, source: str, progress: BoardProgress) -> None:
-    """Draw the shards that are not in the store yet, then make the dataset visible.
+    """Make the shards that are not in the store yet, then make the artifact visible.
 
     Runs in a coordinator without CPUs. After a crash at most the shards that were being drawn are
     drawn again, one for each actor.
@@ -123,9 +162,9 @@ def generate(task: StageTask, workplace: Workplace, source: str, progress: Board
     kind = cast(type[ShardSource], load(source))
     shards = kind.plan(task.stage.params)
     present = set(workplace.store.list_files(task.key))
-    progress.expect(sum(shard.images for shard in shards))
-    kept = sum(shard.images for shard in shards if shard.name in present)
-    progress.for_part("")(kept, kept, "images")
+    progress.expect(sum(shard.rows for shard in shards))
+    kept = sum(shard.rows for shard in shards if shard.name in present)
+    progress.for_part("")(kept, kept, kind.unit)
     todo = [
         {"index": index, "name": shard.name}
         for index, shard in enumerate(shards)

@@ -18,19 +18,23 @@ DEFAULT_FUNCTIONS: Mapping[StageKind, str] = {
     StageKind.EXPORT: "spinml.training.stages:run_export",
     StageKind.MEASURE: "spinml.training.stages:run_measure",
 }
+DEFAULT_SOURCES: Mapping[StageKind, str] = {
+    StageKind.DRAW: "spinml.distributed.generation:ObjectShards",
+    StageKind.GENERATE: "spinml.distributed.generation:SyntheticShards",
+}
 
 
 @dataclass(frozen=True)
 class Operations:
     """Import paths ``module:attribute`` of all that a worker runs.
 
-    GENERATE runs ``generator`` on Ray Data and TRAIN runs ``trainer`` on Ray Train, unless
-    ``functions`` names a plain function for them.
+    DRAW and GENERATE run their ``sources`` on Ray Data and TRAIN runs ``trainer`` on Ray Train,
+    unless ``functions`` names a plain function for them.
     """
 
     functions: Mapping[StageKind, str] = field(default_factory=lambda: dict(DEFAULT_FUNCTIONS))
-    generator: str = "spinml.distributed.generation:SyntheticShards"
-    """A :class:`spinml.distributed.generation.ShardSource`."""
+    sources: Mapping[StageKind, str] = field(default_factory=lambda: dict(DEFAULT_SOURCES))
+    """Each a :class:`spinml.distributed.generation.ShardSource`."""
     trainer: str = "spinml.distributed.train:train_specialised"
     """A StageFunction that runs in each of Ray Train's workers; rank 0's files are the result."""
 

@@ -63,12 +63,12 @@ def demand_of(
 
     Args:
         detects: a stage of a detection run.
-        plain: a GENERATE or TRAIN that an ordinary function executes in one worker.
+        plain: a DRAW, GENERATE or TRAIN that an ordinary function executes in one worker.
     """
     resources: ResourceConfig = config.resources
     if kind in (StageKind.EXPAND, StageKind.PRIOR, StageKind.FINETUNE):
         return Demand(resources.diffusion)
-    if kind is StageKind.GENERATE:
+    if kind in (StageKind.DRAW, StageKind.GENERATE):
         if plain:
             return Demand(resources.generation)
         return Demand(COORDINATOR, (resources.generation,) * resources.generation_actors)

@@ -44,16 +44,16 @@ class StageWorker:
     def execute(self, task: StageTask, progress: BoardProgress) -> None:
         """Execute one stage and publish its artifact.
 
-        GENERATE and TRAIN, which have no plain function, are coordinated from here: their work
-        is done by Ray Data's and Ray Train's own actors.
+        DRAW, GENERATE and TRAIN, which have no plain function, are coordinated from here: their
+        work is done by Ray Data's and Ray Train's own actors.
         """
         kind = task.stage.kind
         if kind in self.operations.functions:
             self.workplace.execute(task, self.operations.function(kind), progress)
-        elif kind is StageKind.GENERATE:
+        elif kind in self.operations.sources:
             from spinml.distributed.generation import generate
 
-            generate(task, self.workplace, self.operations.generator, progress)
+            generate(task, self.workplace, self.operations.sources[kind], progress)
         elif kind is StageKind.TRAIN:
             from spinml.distributed.train import train
 

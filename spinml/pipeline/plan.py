@@ -15,8 +15,11 @@ from spinml.request import BACKGROUND, TARGET, PrivacyPreference, Scheme, Task, 
 
 MEASURE_VERSION = 2
 """Raised when MEASURE writes other files; KEY_VERSION would make the models anew, too."""
-DATASET_VERSION = 2
-"""Raised when a dataset gets other columns: 2 has lists over an image's objects."""
+DATASET_VERSION = 3
+"""Raised when a dataset gets other columns or pixels: 2 has lists over an image's objects, 3 is
+made of objects that a stage of their own drew."""
+_NOT_OF_OBJECTS = {"images_per_class", "background_guidance_scale", "scale_range"}
+"""Settings of generation on which an object's drawings do not depend."""
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,9 @@ def segment_stage(segment: SanitizedSegment) -> Stage:
     return Stage(StageKind.SEGMENT, params, label=f"segment {segment.name}")
 
 
-def unet_role(segment: str) -> str:
-    """The input of GENERATE with the fine-tuned UNet of a target object: "target_unet", …"""
-    return f"{segment}_unet"
+def objects_role(segment: str) -> str:
+    """The input of GENERATE with a target object's drawings: "target_objects", …"""
+    return f"{segment}_objects"
 
 
 class _Builder:
@@ -150,6 +153,14 @@ class _Builder:
             "resolution_px": self.config.checkpoint.resolution_px,
             "dtype": self.config.checkpoint.dtype,
         }
+
+    def states(self, name: str) -> list[str]:
+        """What a segment may be doing in captions and prompts: the classes of the first object.
+
+        Of a detector's object no state is known or asked for.
+        """
+        labelled = name == TARGET and self.request.task is Task.CLASSIFICATION
+        return list(self.request.label_classes) if labelled else []
 
     def references(self, segment: SanitizedSegment, source: str) -> str:
         """Digest of the artifact with the segment's reference images."""
@@ -190,10 +201,8 @@ class _Builder:
             inputs["class_images"] = self.add(
                 StageKind.PRIOR, prior, label=f"class images {segment.name}"
             )
-        # Of a detector's object no state is known or asked for: its captions name none.
-        labelled = segment.name == TARGET and self.request.task is Task.CLASSIFICATION
-        classes = list(self.request.label_classes) if labelled else []
-        tuned = common | {"settings": settings.model_dump(), "label_classes": classes}
+        states = self.states(segment.name)
+        tuned = common | {"settings": settings.model_dump(), "label_classes": states}
         return self.add(StageKind.FINETUNE, tuned, inputs, f"fine-tune {self._named(segment)}")
 
     def merge(self, segment: SanitizedSegment, tuned: str | None) -> str | None:
@@ -202,6 +211,23 @@ class _Builder:
             return None
         label = f"merge {self._named(segment)}"
         return self.add(StageKind.MERGE, self.base(), {"tuned_unet": tuned}, label)
+
+    def draw(self, name: str, scheme: Scheme, unet: str | None) -> str:
+        """Digest of a target object's drawings, made by ``unet`` or, at L0, by the base model."""
+        settings = self.config.generation.model_dump(exclude=_NOT_OF_OBJECTS)
+        params = self.base() | {
+            "segment": name,
+            "words": self.request.words_of(name),
+            "label_classes": self.states(name),
+            "images": self.images,
+            "seed": self.request.seed,
+            "prompts": self.config.prompts.model_dump(),
+            "settings": settings,
+            "version": DATASET_VERSION,
+        }
+        several = len({each.of(name) for each in self.request.preferences}) > 1
+        label = f"draw {name} at {scheme}" if several else f"draw {name}"
+        return self.add(StageKind.DRAW, params, {"unet": unet} if unet else {}, label)
 
     def generate(
         self, preference: PrivacyPreference, unets: Mapping[tuple[str, Scheme], str]
@@ -213,11 +239,27 @@ class _Builder:
         """
         inputs = {}
         for name in self.request.segments:
-            unet = unets.get((name, preference.of(name)))
-            if unet is not None:
-                inputs["inpainting_unet" if name == BACKGROUND else unet_role(name)] = unet
+            scheme = preference.of(name)
+            unet = unets.get((name, scheme))
+            if name != BACKGROUND:
+                inputs[objects_role(name)] = self.draw(name, scheme, unet)
+            elif unet is not None:
+                inputs["inpainting_unet"] = unet
         label = "generate" if len(self.request.preferences) == 1 else f"generate {preference}"
         return self.add(StageKind.GENERATE, _generate_params(self), inputs, label)
+
+    @property
+    def classes(self) -> list[str]:
+        """What the images of the dataset are: a detector's are all of its first object."""
+        if self.request.task is Task.CLASSIFICATION:
+            return list(self.request.label_classes)
+        return list(self.request.target_objects[:1])
+
+    @property
+    def images(self) -> int:
+        """How many images the dataset has."""
+        per_class = self.request.images_per_class or self.config.generation.images_per_class
+        return len(self.classes) * per_class
 
 
 def make_plan(
@@ -280,22 +322,17 @@ def dataset_roles(names: Iterable[str]) -> list[str]:
 
 
 def _generate_params(build: _Builder) -> dict[str, Any]:
-    config, request = build.config, build.request
-    settings = config.generation.model_dump()
-    per_class = request.images_per_class or settings.pop("images_per_class")
-    settings.pop("images_per_class", None)
-    request, objects = build.request, build.request.target_objects
-    classes = request.label_classes if request.task is Task.CLASSIFICATION else objects[:1]
+    request = build.request
     return (
         build.base()
         | {
-            "target_objects": list(objects),
+            "target_objects": list(request.target_objects),
             "background": request.background,
-            "label_classes": list(classes),
-            "images_per_class": per_class,
+            "label_classes": build.classes,
+            "images": build.images,
             "seed": request.seed,
-            "prompts": config.prompts.model_dump(),
-            "settings": settings,
+            "prompts": build.config.prompts.model_dump(),
+            "settings": build.config.generation.model_dump(exclude={"images_per_class"}),
             "version": DATASET_VERSION,
         }
         | _task(request)

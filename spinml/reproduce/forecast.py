@@ -23,7 +23,8 @@ ROUGH_S = {
     StageKind.PRIOR: 20.0,
     StageKind.FINETUNE: 45.0,
     StageKind.MERGE: 5.0,
-    StageKind.GENERATE: 160.0,
+    StageKind.DRAW: 75.0,
+    StageKind.GENERATE: 85.0,
     StageKind.TRAIN: 110.0,
     StageKind.EXPORT: 8.0,
     StageKind.MEASURE: 9.0,
@@ -31,7 +32,7 @@ ROUGH_S = {
 """Seconds on two cores without a GPU at cluster/laptop.yaml's settings (250 steps, 4 classes of 80
 images): of a kind of which the store has no stage with this reproduction's own settings."""
 _ROUGH_STEPS, _ROUGH_IMAGES = 250, 320
-_OF_IMAGES = (StageKind.GENERATE, StageKind.TRAIN)
+_OF_IMAGES = (StageKind.DRAW, StageKind.GENERATE, StageKind.TRAIN)
 
 
 @dataclass(frozen=True)

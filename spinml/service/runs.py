@@ -58,7 +58,7 @@ def images_of(stage: Stage) -> int:
     """How many images a stage draws for the dataset."""
     if stage.kind is not StageKind.GENERATE:
         return 0
-    return int(stage.params["images_per_class"]) * len(stage.params["label_classes"])
+    return int(stage.params["images"])
 
 
 def check_quotas(database: Database, submission: Submission) -> None:

@@ -9,9 +9,7 @@ from typing import Any
 
 import yaml
 
-from spinml.pipeline.plan import unet_role
 from spinml.pipeline.stages import Stage
-from spinml.preference import OBJECT_SEGMENTS
 from spinml.synthesis.dataset import summarise
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
@@ -24,20 +22,12 @@ def finish_dataset(folder: Path, stage: Stage) -> dict[str, Any]:
         The figures: see :func:`spinml.synthesis.dataset.summarise`, and what it was made from.
     """
     figures = summarise(folder) | {
-        "target_models": target_models(stage),
-        "background_model": model_key(stage, "inpainting_unet"),
         "seed": stage.params["seed"],
         "resolution_px": stage.params["resolution_px"],
     }
     (folder / "dataset.json").write_text(json.dumps(figures, indent=2))
     (folder / "README.md").write_text(_card(figures, stage.params), encoding="utf-8")
     return figures
-
-
-def target_models(stage: Stage) -> list[str]:
-    """Which model drew each target object of a GENERATE stage: see :func:`model_key`."""
-    segments = OBJECT_SEGMENTS[: len(stage.params["target_objects"])]
-    return [model_key(stage, unet_role(segment)) for segment in segments]
 
 
 def model_key(stage: Stage, role: str) -> str:

@@ -50,6 +50,7 @@ SHARDS = "shard-*.parquet"
 FIGURES_KEY = b"spinml.figures"
 _IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _ROWS_A_GROUP = 16
+_MADE_BY = ("target_models", "background_model")
 _YOLO_VALIDATION = 0.2
 
 
@@ -154,7 +155,7 @@ def summarise(folder: Path) -> dict[str, Any]:
         counts.update(part["counts"])
         rejected.update(part["rejected"])
     return {
-        "target_objects": parts[0]["target_objects"],
+        **{name: parts[0][name] for name in ("target_objects", *_MADE_BY)},
         "label_classes": classes,
         "images": sum(counts.values()),
         "counts": dict(counts),

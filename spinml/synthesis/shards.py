@@ -30,17 +30,17 @@ class ShardSpec:
 
 
 def plan_shards(params: Mapping[str, Any]) -> list[ShardSpec]:
-    """The shards of a GENERATE stage, fixed by its parameters alone.
+    """The shards of a DRAW or GENERATE stage, fixed by its parameters alone.
 
-    Classes alternate, so that every shard is as balanced as the dataset.
+    Those of a dataset and of its objects' drawings have the same seeds. Classes alternate, so that
+    every shard is as balanced as the dataset.
 
     Args:
-        params: of the stage: ``label_classes``, ``images_per_class``, ``seed`` and
+        params: of the stage: ``label_classes`` (none: every label is 0), ``images``, ``seed`` and
             ``settings.shard_size``.
     """
-    classes = len(params["label_classes"])
-    total = classes * int(params["images_per_class"])
-    size = int(params["settings"]["shard_size"])
+    classes = max(1, len(params["label_classes"]))
+    total, size = int(params["images"]), int(params["settings"]["shard_size"])
     images = [
         ImageSpec(number % classes, derive_seed(params["seed"], "image", number))
         for number in range(total)

@@ -1,4 +1,4 @@
-"""The diffusion stages of a run: EXPAND, PRIOR, FINETUNE and MERGE (GENERATE: see generate)."""
+"""The stages EXPAND, PRIOR, FINETUNE and MERGE (DRAW and GENERATE: see draw, generate)."""
 
 from __future__ import annotations
 

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from spinml.config import GenerationConfig
+from spinml.config import GenerationConfig, PromptConfig
 from spinml.images import Photo
-from spinml.pipeline.plan import unet_role
 from spinml.pipeline.stages import Stage
-from spinml.preference import OBJECT_SEGMENTS
 from spinml.synthesis.checkpoint import Checkpoint
 from spinml.synthesis.prompts import Prompts
 
@@ -70,27 +68,14 @@ class Subject:
         return [bool(row[column] >= least) for row, column in pairs]
 
 
-def load_subjects(
-    checkpoint: Checkpoint, stage: Stage, inputs: Mapping[str, Path], prompts: Prompts
-) -> list[Subject]:
-    """The target objects of a GENERATE stage, in the request's order.
-
-    ``label_classes`` describe the first; the others are drawn without a status (§7), and so are
-    all for a detector.
-    """
-    labels = () if stage.detects else tuple(stage.params["label_classes"])
-    subjects = []
-    for number, words in enumerate(stage.params["target_objects"]):
-        segment = OBJECT_SEGMENTS[number]
-        tuned = inputs.get(unet_role(segment))
-        subjects.append(
-            Subject(
-                segment=segment,
-                words=words,
-                labels=labels if number == 0 else (),
-                unet=checkpoint.unet if tuned is None else checkpoint.load_unet(tuned / UNET),
-                tuned=tuned is not None,
-                prompts=prompts,
-            )
-        )
-    return subjects
+def load_subject(checkpoint: Checkpoint, stage: Stage, inputs: Mapping[str, Path]) -> Subject:
+    """The target object of a DRAW stage; it is drawn by its input "unet" or by the base model."""
+    params, tuned = stage.params, inputs.get("unet")
+    return Subject(
+        segment=params["segment"],
+        words=params["words"],
+        labels=tuple(params["label_classes"]),
+        unet=checkpoint.unet if tuned is None else checkpoint.load_unet(tuned / UNET),
+        tuned=tuned is not None,
+        prompts=Prompts(PromptConfig.model_validate(params["prompts"])),
+    )

@@ -102,7 +102,13 @@ def stage_kinds(conditions: Iterable[Condition]) -> list[StageKind]:
     requests = [one.request for one in conditions if one.request is not None]
     used = {scheme for one in requests for _, scheme in one.disclosures}
     behind = {scheme for one in requests for scheme in one.disclosed(BACKGROUND)}
-    kinds = [StageKind.GENERATE, StageKind.TRAIN, StageKind.EXPORT, StageKind.MEASURE]
+    kinds = [
+        StageKind.DRAW,
+        StageKind.GENERATE,
+        StageKind.TRAIN,
+        StageKind.EXPORT,
+        StageKind.MEASURE,
+    ]
     if Scheme.L1 in used:
         kinds.append(StageKind.EXPAND)
     if used - {Scheme.L0}:

@@ -27,7 +27,7 @@ PLAIN = Operations(
         for kind in StageKind
         if kind not in (StageKind.GENERATE, StageKind.TRAIN)
     },
-    generator="tests.distributed.fakes:TextShards",
+    sources={StageKind.GENERATE: "tests.distributed.fakes:TextShards"},
     trainer="tests.distributed.fakes:train_loop",
 )
 

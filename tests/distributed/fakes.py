@@ -54,6 +54,8 @@ def write(context: StageContext) -> dict[str, Any]:
 class TextShards:
     """A ShardSource that writes text."""
 
+    unit = "images"
+
     def __init__(self, config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> None:
         self.params = stage.params
 

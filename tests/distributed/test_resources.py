@@ -79,7 +79,7 @@ def test_an_autoscaler_is_counted_at_its_largest_though_no_node_is_there() -> No
 
 def test_every_default_operation_has_a_place() -> None:
     missing = set(StageKind) - set(Operations().functions)
-    assert missing == {StageKind.SEGMENT, StageKind.GENERATE, StageKind.TRAIN}
+    assert missing == {StageKind.SEGMENT, StageKind.DRAW, StageKind.GENERATE, StageKind.TRAIN}
     with pytest.raises(StageError, match="cannot be imported"):
         load("spinml.pipeline.stages:no_such_thing")
 

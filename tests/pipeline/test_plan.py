@@ -84,15 +84,22 @@ def test_each_scheme_has_its_stages(scheme: str) -> None:
         "L1": [StageKind.EXPAND, StageKind.PRIOR, StageKind.FINETUNE],
         "L2": [StageKind.PRIOR, StageKind.FINETUNE],
     }[scheme]
-    last = [StageKind.GENERATE, StageKind.TRAIN, StageKind.EXPORT, StageKind.MEASURE]
+    last = [
+        StageKind.DRAW,
+        StageKind.GENERATE,
+        StageKind.TRAIN,
+        StageKind.EXPORT,
+        StageKind.MEASURE,
+    ]
     assert kinds(plan(scheme, "L0")) == wanted + last
     merge = [StageKind.MERGE] if wanted else []
     assert kinds(plan("L0", scheme)) == wanted + merge + last
 
 
-def test_another_background_preference_keeps_the_target_fine_tune() -> None:
+def test_another_background_preference_keeps_the_target_and_its_drawings() -> None:
     plans = [plan("L2", background) for background in ("L0", "L1", "L2")]
     assert len({digest(each, "fine-tune target") for each in plans}) == 1
+    assert len({digest(each, "draw target") for each in plans}) == 1
     assert len({each.results["dataset"] for each in plans}) == 3
 
 
@@ -108,6 +115,21 @@ def test_another_background_preference_keeps_the_target_fine_tune() -> None:
 )
 def test_what_a_fine_tune_depends_on_is_in_its_key(change: dict[str, Any]) -> None:
     assert digest(plan(**change), "fine-tune target") != digest(plan(), "fine-tune target")
+
+
+@pytest.mark.parametrize(
+    ("setting", "redrawn"),
+    [
+        ({"background_guidance_scale": 5.0}, False),
+        ({"scale_range": (0.3, 0.5)}, False),
+        ({"guidance_scale": 5.0}, True),
+        ({"images_per_class": 7}, True),
+    ],
+)
+def test_drawings_depend_on_what_draws_them_alone(setting: dict[str, Any], redrawn: bool) -> None:
+    other = plan(config={"generation": setting})
+    assert other.results["dataset"] != plan().results["dataset"]
+    assert (digest(other, "draw target") != digest(plan(), "draw target")) is redrawn
 
 
 def test_training_settings_change_no_dataset() -> None:
@@ -162,14 +184,15 @@ def test_each_object_has_a_chain_of_its_own() -> None:
     both = many("L2", "L1", "L2")
     generate = both.result("dataset")
     assert generate.inputs == {
-        "target_unet": digest(both, "fine-tune target"),
-        "target_2_unet": digest(both, "fine-tune target_2"),
+        "target_objects": digest(both, "draw target"),
+        "target_2_objects": digest(both, "draw target_2"),
         "inpainting_unet": digest(both, "merge background"),
     }
-    assert both.stages[generate.inputs["target_2_unet"]].inputs["references"] == digest(
-        both, "expand target_2 from canny"
-    )
-    chains = [_upstream(both, generate.inputs[f"{name}_unet"]) for name in ("target", "target_2")]
+    tuned = both.stages[generate.inputs["target_2_objects"]].inputs["unet"]
+    assert both.stages[tuned].inputs["references"] == digest(both, "expand target_2 from canny")
+    chains = [
+        _upstream(both, generate.inputs[f"{name}_objects"]) for name in ("target", "target_2")
+    ]
     assert not chains[0] & chains[1]
 
 
@@ -180,7 +203,9 @@ def _upstream(plan: Plan, digest: str) -> set[str]:
 
 def test_an_object_at_words_has_no_chain() -> None:
     plan_ = many("L0", "L2", "L0")
-    assert set(plan_.result("dataset").inputs) == {"target_2_unet"}
+    inputs = plan_.result("dataset").inputs
+    assert set(inputs) == {"target_objects", "target_2_objects"}
+    assert plan_.stages[inputs["target_objects"]].inputs == {}
     assert kinds(plan_).count(StageKind.FINETUNE) == 1
 
 
@@ -228,6 +253,7 @@ def test_stages_of_one_segment_at_two_schemes_are_told_apart() -> None:
     mixed = many("L2", "L0", "L0", mixture=(("L1", "L0", "L0"),))
     labels = [stage.label for stage in mixed]
     assert {"fine-tune target at L1", "fine-tune target at L2"} <= set(labels)
+    assert {"draw target at L1", "draw target at L2", "draw target_2"} <= set(labels)
     assert labels.count("class images target") == 1
     assert len(labels) == len(set(labels)) + labels.count("segment target") - 1
 

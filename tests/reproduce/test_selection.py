@@ -81,9 +81,10 @@ def test_list_counts_stages_after_sharing_and_says_what_is_left_out(tmp_path: Pa
     assert code == INCOMPLETE
     (pet,) = listed["experiments"]  # type: ignore[misc]
     assert (pet["conditions"], pet["trials"]) == (6, 12)
-    # A seed's: L0 4, L1 6, L2 5, (L2, L2) 6, and 3 of each mixture whose datasets are there.
-    assert pet["stages"] == pet["missing"] == 2 * (4 + 6 + 5 + 6 + 3 + 3)
-    assert pet["alone"] == 2 * (4 + 6 + 5 + 7 + 7 + 6)
+    # A seed's: L0 5, L1 7, L2 6, (L2, L2) 6 for the dog is drawn, and 3 of each mixture whose
+    # datasets are there.
+    assert pet["stages"] == pet["missing"] == 2 * (5 + 7 + 6 + 6 + 3 + 3)
+    assert pet["alone"] == 2 * (5 + 7 + 6 + 8 + 9 + 8)
     assert 0 < pet["hours"] < 2
     assert "left out  table 6, 6-frame: two_objects:" in told
     assert not (tmp_path / "store").exists(), "nothing is stored"

@@ -235,7 +235,7 @@ def test_receipts_are_ones_own(client: TestClient, headers: Headers, state: Serv
     run_id = send(client, headers(), bundles.bundle().to_parts()).json()["id"]
     client.delete(f"/v1/runs/{run_id}", headers=headers()).raise_for_status()
     (receipt,) = client.get(f"/v1/receipts?run={run_id}", headers=headers()).json()["receipts"]
-    assert (receipt["run_id"], len(receipt["artifacts"])) == (run_id, 8)
+    assert (receipt["run_id"], len(receipt["artifacts"])) == (run_id, 9)
     assert receipt["completed_at"]
     assert client.get("/v1/receipts", headers=headers("bert")).json() == {"receipts": []}
     refuses(client.get("/v1/receipts?run=x", headers=headers()), 422, "invalid_request")

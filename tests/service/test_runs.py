@@ -232,7 +232,7 @@ def test_delete_erases_and_spares_what_another_run_holds(
     assert client.delete(f"/v1/runs/{first}", headers=headers()).status_code == 204
     refuses(client.get(f"/v1/runs/{first}", headers=headers()), 404, "not_found")
     gone = before - set(state.store.list_keys("anna"))
-    assert {key.kind.value for key in gone} == {"generate", "train", "export", "measure"}
+    assert {key.kind.value for key in gone} == {"draw", "generate", "train", "export", "measure"}
     for what in ("model", "dataset", "report"):
         assert client.get(f"/v1/runs/{second}/{what}", headers=headers()).status_code == 200
     client.delete(f"/v1/runs/{second}", headers=headers())

@@ -56,6 +56,7 @@ def test_nine_preferences_tune_four_models_and_a_tenth_adds_only_its_own(
     counts = executed(journal)
     assert counts["finetune"] == 4
     assert counts["expand"] == 2
+    assert counts["draw"] == 3, "the dog at each scheme, whatever is behind it"
     assert [counts[kind] for kind in ("generate", "train", "export", "measure")] == [9, 9, 9, 9]
     finetunes = [s for row in result.rows for s in row.stages if s.kind == "finetune"]
     assert len(finetunes) == 12, "what nine runs that share nothing would tune"
@@ -80,7 +81,9 @@ def test_nine_preferences_tune_four_models_and_a_tenth_adds_only_its_own(
     again = run_sweep(more, config, out, operations=OPERATIONS)
     assert len(again.rows) == 12, "noise is for L2 alone: three more"
     added = executed(journal) - counts
-    assert added == {"finetune": 1, "generate": 3, "train": 3, "export": 3, "measure": 3}
+    assert added == {
+        "finetune": 1, "draw": 1, "generate": 3, "train": 3, "export": 3, "measure": 3,
+    }  # fmt: skip
 
 
 def test_broken_trials_do_not_end_the_sweep(

@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from spinml.config import GenerationConfig, PromptConfig, ServerConfig
-from spinml.errors import GenerationError
-from spinml.pipeline.stages import Stage, StageContext, StageKind, silent
+from spinml.errors import ArtifactError, GenerationError
+from spinml.pipeline.plan import objects_role
+from spinml.pipeline.stages import Stage, StageContext, StageKind
+from spinml.preference import OBJECT_SEGMENTS
 from spinml.synthesis.checkpoint import Checkpoint
 from spinml.synthesis.dataset import (
     ShardDataset,
@@ -21,11 +23,13 @@ from spinml.synthesis.dataset import (
     export_image_folder,
     export_yolo,
 )
-from spinml.synthesis.generate import Generator, Tally, run_generate_local
+from spinml.synthesis.draw import Drawer, run_draw_local
+from spinml.synthesis.generate import Generator, Ingredients, Tally, run_generate_local
 from spinml.synthesis.identity import checkpoint_identity
+from spinml.synthesis.objects import DrawnObject, read_objects, summarise_objects
 from spinml.synthesis.prompts import Prompts
 from spinml.synthesis.shards import plan_shards
-from spinml.synthesis.subjects import Subject
+from spinml.synthesis.subjects import Subject, load_subject
 
 LABELS = ["eating", "sitting / lying"]
 
@@ -41,7 +45,7 @@ def _stage(config: ServerConfig, **settings: Any) -> Stage:
             "target_objects": ["dog"],
             "background": "bedroom",
             "label_classes": LABELS,
-            "images_per_class": 6,
+            "images": 12,
             "seed": 3,
             "prompts": config.prompts.model_dump(),
             "settings": generation,
@@ -49,10 +53,37 @@ def _stage(config: ServerConfig, **settings: Any) -> Stage:
     )
 
 
+def _drawing(dataset: Stage, number: int = 0) -> Stage:
+    """The stage that draws one of a dataset's objects."""
+    params = dict(dataset.params)
+    objects = params.pop("target_objects")
+    labels = params["label_classes"] if number == 0 and not dataset.detects else []
+    own = {"segment": OBJECT_SEGMENTS[number], "words": objects[number], "label_classes": labels}
+    return Stage(StageKind.DRAW, params | own)
+
+
+def _draw(stage: Stage, folder: Path, config: ServerConfig) -> dict[str, Path]:
+    """The inputs of a GENERATE stage: all of its objects, drawn by the base model."""
+    inputs = {}
+    for number in range(len(stage.params["target_objects"])):
+        role = objects_role(OBJECT_SEGMENTS[number])
+        inputs[role] = folder / role
+        inputs[role].mkdir(parents=True)
+        run_draw_local(StageContext(_drawing(stage, number), {}, inputs[role], config))
+    return inputs
+
+
 @pytest.fixture(scope="module")
-def dataset(config: ServerConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(config: ServerConfig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return _draw(_stage(config), tmp_path_factory.mktemp("drawn"), config)
+
+
+@pytest.fixture(scope="module")
+def dataset(
+    config: ServerConfig, drawn: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     out = tmp_path_factory.mktemp("dataset")
-    run_generate_local(StageContext(_stage(config), {}, out, config))
+    run_generate_local(StageContext(_stage(config), drawn, out, config))
     return out
 
 
@@ -90,39 +121,70 @@ def test_card_and_figures_tell_what_was_made(dataset: Path) -> None:
     assert "sitting / lying" in card
 
 
-def test_the_same_stage_gives_the_same_dataset(
+def test_the_same_stages_give_the_same_dataset(
     dataset: Path, config: ServerConfig, tmp_path: Path
 ) -> None:
-    run_generate_local(StageContext(_stage(config), {}, tmp_path, config))
-    first, again = ShardDataset(dataset), ShardDataset(tmp_path)
-    assert all(first.row(i) == again.row(i) for i in range(len(first)))
+    again = _draw(_stage(config), tmp_path / "drawn", config)
+    out = tmp_path / "dataset"
+    out.mkdir()
+    run_generate_local(StageContext(_stage(config), again, out, config))
+    assert list(ShardDataset(dataset).rows()) == list(ShardDataset(out).rows())
 
 
 def test_a_shard_does_not_depend_on_the_others(
-    dataset: Path, config: ServerConfig, checkpoint: Checkpoint
+    dataset: Path, drawn: dict[str, Path], config: ServerConfig, checkpoint: Checkpoint
 ) -> None:
     stage = _stage(config)
-    table = Generator(checkpoint, stage, {}).generate_shard(plan_shards(stage.params)[1])
+    spec = plan_shards(stage.params)[1]
+    table = Generator(checkpoint, stage, drawn).make_shard(spec)
     assert table["seed"].to_pylist() == [ShardDataset(dataset).row(i)["seed"] for i in range(8, 12)]
     assert table["image"].to_pylist()[0] == ShardDataset(dataset).row(8)["image"]
+    objects = Drawer(checkpoint, _drawing(stage), {}).make_shard(spec)
+    assert objects.equals(pq.read_table(drawn["target_objects"] / spec.file_name))
+
+
+def test_drawn_objects_are_read_as_they_were_cut_out(
+    drawn: dict[str, Path], config: ServerConfig
+) -> None:
+    shards = plan_shards(_stage(config).params)
+    objects = [one for spec in shards for one in read_objects(drawn["target_objects"], spec)]
+    assert [one.seed for one in objects] == [image.seed for spec in shards for image in spec.images]
+    for one in objects:
+        assert one.cut_out is not None
+        assert one.cut_out.image.shape == (64, 64, 3)
+        assert one.cut_out.mask.any()
+        assert 0 <= one.cut_out.alpha.min() <= one.cut_out.alpha.max() <= 1
+    figures = summarise_objects(drawn["target_objects"])
+    assert (figures["objects"], figures["missing"]) == (12, 0)
+    assert figures["draws"] == sum(one.draws for one in objects)
+    assert figures["model"].startswith("base:")
+
+
+def test_objects_of_other_images_are_refused(
+    drawn: dict[str, Path], config: ServerConfig, checkpoint: Checkpoint
+) -> None:
+    stage = _stage(config)
+    other = Stage(stage.kind, {**stage.params, "seed": 4})
+    with pytest.raises(ArtifactError, match="other seeds"):
+        Generator(checkpoint, other, drawn).make_shard(plan_shards(other.params)[0])
 
 
 def test_objects_that_stay_broken_end_the_stage(
     config: ServerConfig, checkpoint: Checkpoint
 ) -> None:
     strict = config.generation.cutout.model_dump() | {"ground_tolerance": 0}
-    stage = _stage(config, cutout=strict, max_draws=2)
+    stage = _drawing(_stage(config, cutout=strict, max_draws=2))
     with pytest.raises(GenerationError) as caught:
-        Generator(checkpoint, stage, {}).generate_shard(plan_shards(stage.params)[0])
+        Drawer(checkpoint, stage, {}).make_shard(plan_shards(stage.params)[0])
     assert caught.value.details["rejected"]["ground"] > 8
 
 
 def test_what_the_text_image_encoder_does_not_see_is_drawn_again(
     config: ServerConfig, checkpoint: Checkpoint
 ) -> None:
-    stage = _stage(config, min_label_probability=1.0, max_draws=1)
+    stage = _drawing(_stage(config, min_label_probability=1.0, max_draws=1))
     with pytest.raises(GenerationError) as caught:
-        Generator(checkpoint, stage, {}).generate_shard(plan_shards(stage.params)[0])
+        Drawer(checkpoint, stage, {}).make_shard(plan_shards(stage.params)[0])
     assert set(caught.value.details["rejected"]) == {"label"}
 
 
@@ -148,9 +210,10 @@ def _two(config: ServerConfig, **settings: Any) -> Stage:
 
 @pytest.fixture(scope="module")
 def two_objects(config: ServerConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("two")
-    stage = _two(config)
-    run_generate_local(StageContext(stage, {}, out, config))
+    folder, stage = tmp_path_factory.mktemp("two"), _two(config)
+    out = folder / "dataset"
+    out.mkdir()
+    run_generate_local(StageContext(stage, _draw(stage, folder, config), out, config))
     return out
 
 
@@ -174,32 +237,29 @@ def test_every_image_has_a_box_and_a_mask_of_each_object(two_objects: Path) -> N
     assert "photo frame by `base:" in card
 
 
-def test_the_first_object_is_drawn_as_without_the_others(
-    dataset: Path, two_objects: Path, config: ServerConfig, checkpoint: Checkpoint
-) -> None:
-    shard = plan_shards(_stage(config).params)[0]
-    generators = [Generator(checkpoint, stage, {}) for stage in (_stage(config), _two(config))]
-    drawn = [
-        generator._draw_objects(shard, Tally(), silent)[0].cut_outs[0] for generator in generators
-    ]
-    assert drawn[0] is not None
-    assert drawn[1] is not None
-    assert np.array_equal(drawn[0].image, drawn[1].image)
+def test_the_first_object_is_drawn_as_without_the_others(config: ServerConfig) -> None:
+    alone, first = _drawing(_stage(config)), _drawing(_two(config))
+    assert alone.digest == first.digest
 
 
 def test_an_image_whose_object_stays_broken_is_left_out(
-    config: ServerConfig, checkpoint: Checkpoint
+    drawn: dict[str, Path], config: ServerConfig, checkpoint: Checkpoint
 ) -> None:
-    generator = Generator(checkpoint, _two(config, max_draws=2), {})
-    shard, tally = plan_shards(_two(config).params)[0], Tally()
-    everything = generator._draw_objects(shard, tally, silent)
-    everything[0].cut_outs[1] = None
-    arranged = generator._arrange(shard, everything, tally)
-    assert len(arranged) == len(everything) - 1
-    for drawn in everything[:5]:
-        drawn.cut_outs[1] = None
-    with pytest.raises(GenerationError, match="5 of 8 images stayed without whole objects"):
-        generator._arrange(shard, everything, tally)
+    stage = _stage(config)
+    generator, spec = Generator(checkpoint, stage, drawn), plan_shards(stage.params)[0]
+    objects = read_objects(drawn["target_objects"], spec)
+    broken = DrawnObject("a photo frame", seed=0)
+
+    def images(missing: int) -> list[Ingredients]:
+        return [
+            Ingredients(image, (one, broken if number < missing else one))
+            for number, (image, one) in enumerate(zip(spec.images, objects, strict=True))
+        ]
+
+    assert len(generator._arrange(spec, images(0), Tally())) == 8
+    assert len(generator._arrange(spec, images(1), Tally())) == 7
+    with pytest.raises(GenerationError, match="5 of 8 images lack a whole object"):
+        generator._arrange(spec, images(5), Tally())
 
 
 def test_an_object_without_a_status_is_seen_or_not(checkpoint: Checkpoint) -> None:
@@ -251,15 +311,15 @@ def _detection(stage: Stage) -> Stage:
 
 
 def test_a_detectors_objects_are_drawn_in_no_state(
-    config: ServerConfig, checkpoint: Checkpoint
+    config: ServerConfig, checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     stage = _detection(_two(config))
-    (shard,) = plan_shards(stage.params)
-    table = Generator(checkpoint, stage, {}).generate_shard(shard)
+    (spec, _) = plan_shards(stage.params)
+    table = Generator(checkpoint, stage, _draw(stage, tmp_path, config)).make_shard(spec)
     plain = ["a dog, plain background", "a photo frame, plain background"]
-    assert table["prompts"].to_pylist() == [plain] * 6
-    assert table["label_name"].to_pylist() == ["dog"] * 6
-    assert table["box_labels"].to_pylist() == [[0, 1]] * 6
+    assert table["prompts"].to_pylist() == [plain] * 8
+    assert table["label_name"].to_pylist() == ["dog"] * 8
+    assert table["box_labels"].to_pylist() == [[0, 1]] * 8
 
 
 def test_a_detectors_objects_are_checked_against_the_negatives(
@@ -270,7 +330,7 @@ def test_a_detectors_objects_are_checked_against_the_negatives(
     encoder = checkpoint.text_image
     assert encoder is not None
     probability = float(encoder.guess([image], asked)[0][0])
-    (subject,) = Generator(checkpoint, _detection(_stage(config)), {}).subjects
+    subject = load_subject(checkpoint, _drawing(_detection(_stage(config))), {})
     for least, agrees in ((probability - 1e-3, True), (probability + 1e-3, False)):
         settings = config.generation.model_copy(update={"min_label_probability": least})
         assert subject.agrees(checkpoint, settings, [image], [0]) == [agrees]

@@ -26,6 +26,7 @@ from spinml.report.home import build_home_report
 from spinml.request import TrainingRequest
 from spinml.service.submit import store_segment
 from spinml.synthesis.dataset import ShardDataset
+from spinml.synthesis.draw import run_draw_local
 from spinml.synthesis.generate import run_generate_local
 from spinml.synthesis.identity import checkpoint_identity
 from spinml.training.stages import run_train_local
@@ -43,6 +44,7 @@ class Home:
         self.cache = NodeCache(folder / "cache")
         own = Operations()
         self.functions = {kind: own.function(kind) for kind in own.functions} | {
+            StageKind.DRAW: run_draw_local,
             StageKind.GENERATE: run_generate_local,
             StageKind.TRAIN: run_train_local,
         }
@@ -102,7 +104,8 @@ def test_two_objects_from_photos_to_model_and_report(home: Home, config: ServerC
         assert f"{token} pill bottle is {row['label_name']}" in row["prompts"][0]
         assert f"{token} photo frame, " in row["prompts"][1]
         inputs = plan.result("dataset").inputs
-        assert row["target_models"] == [inputs["target_unet"], inputs["target_2_unet"]]
+        drawn = [plan.stages[inputs[role]] for role in ("target_objects", "target_2_objects")]
+        assert row["target_models"] == [stage.inputs["unet"] for stage in drawn]
         assert row["background_model"] == inputs["inpainting_unet"]
     assert Predictor(home.files(plan, "export") / "model.onnx").classes == ("open", "closed")
 
@@ -129,6 +132,7 @@ def test_a_mixture_makes_nothing_twice(home: Home) -> None:
         StageKind.EXPAND: 1,
         StageKind.PRIOR: 2,
         StageKind.FINETUNE: 2,  # bottle L2 serves two preferences, frame L1 one
+        StageKind.DRAW: 4,  # bottle L2 and L0, frame L1 and L0; the middle one's L0 are shared
         StageKind.GENERATE: 3,
         StageKind.TRAIN: 1,
         StageKind.EXPORT: 1,

@@ -62,6 +62,8 @@ def dataset_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "draws": 25,
             "left_out": 0,
             "seconds": 1.0,
+            "target_models": ["base:test"],
+            "background_model": "base:test",
         }
         table = pa.Table.from_pylist(rows, schema=shard_schema(CLASSES, figures))
         write_shard(table, folder / f"shard-{shard:05d}.parquet")

@@ -50,6 +50,8 @@ def write_dataset(folder: Path, images: int) -> Path:
         "draws": images,
         "left_out": 0,
         "seconds": 1.0,
+        "target_models": ["base:test"] * len(CLASSES),
+        "background_model": "base:test",
     }
     table = pa.Table.from_pylist(rows, schema=shard_schema(CLASSES, figures))
     write_shard(table, folder / "shard-00000.parquet")
