@@ -19,12 +19,20 @@ VALID = {
 L2 = {"privacy": {"target": "L2"}}
 
 
-def test_the_example():
-    request = load_request(Path(__file__).parents[1] / "examples" / "pet.yaml")
-    assert request.target_object == "dog"
-    assert request.privacy.target == Scheme.L2
+@pytest.mark.parametrize(
+    ("name", "task", "target", "feature"),
+    [
+        ("pet", Task.CLASSIFICATION, Scheme.L2, "canny"),
+        ("human", Task.CLASSIFICATION, Scheme.L1, "pose"),
+        ("bottle", Task.DETECTION, Scheme.L1, "canny"),
+    ],
+)
+def test_the_examples(name, task, target, feature):
+    request = load_request(Path(__file__).parents[1] / "examples" / f"{name}.yaml")
+    assert request.task == task
+    assert request.privacy.target == target
     assert request.privacy.background == Scheme.L0
-    assert request.feature_of("target") == "canny"
+    assert request.feature_of("target") == feature
 
 
 def test_defaults_share_words_alone():
