@@ -420,6 +420,15 @@ def test_a_stage_starts_from_an_unpacked_checkpoint(
     assert figures["steps_of_start"] == package.collect_figures(data.logs)[stage]["step"]
 
 
+def test_a_stage_that_counts_no_steps_has_figures(tmp_path: Path) -> None:
+    content = {"figures": {"found": 0.9}, "history": [{"minutes": 18.0}]}
+    (tmp_path / "segmenter.json").write_text(json.dumps(content))
+    (tmp_path / "segmenter.start.json").write_text(json.dumps({"minutes": 15.0}))
+    assert package.collect_figures(tmp_path) == {
+        "segmenter": {"found": 0.9, "minutes": 18.0, "minutes_of_start": 15.0}
+    }
+
+
 def test_a_checkpoint_that_is_too_large_is_refused(data: Workspace, checkpoint: Path) -> None:
     with pytest.raises(ValueError, match=r"wanted 0\.1 at most"):
         package.write_checkpoint(data, data.out / "large", limit_mb=0.1)

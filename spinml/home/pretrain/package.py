@@ -107,7 +107,8 @@ def collect_figures(logs: Path) -> dict[str, Figures]:
             content = json.loads(path.read_text())
             figures[stage] = content["figures"]
             if history := content["history"]:  # an unpacked stage's figures have it all
-                spent = {name: history[-1][name] for name in ("step", "minutes")}
+                last = history[-1]  # the segmenter counts no steps
+                spent = {name: last[name] for name in ("step", "minutes") if name in last}
                 figures[stage] = figures[stage] | spent | _spent_before(logs, stage)
     return figures
 
