@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -221,6 +222,42 @@ def test_what_a_watch_sets_and_writes_down(
     view = overview(database).dispatcher
     assert view is not None
     assert view.cluster == {"CPU": (1.0, 2.0)}
+
+
+def test_what_runs_count(
+    database: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run, one that reuses all of it, and none of it twice when a run is adopted."""
+    counted: Counter[tuple[str, ...]] = Counter()
+
+    def inc(counter: metrics.Counter, value: float, tags: dict[str, str]) -> None:
+        counted[(counter.info["name"], *tags.values())] += value  # type: ignore[assignment]
+
+    monkeypatch.setattr(metrics.Counter, "inc", inc)
+    first = submit_to(database, store, "anna", "one", gpus=lambda kind: 2.0)
+    executor = QuickExecutor(store)
+    executor.gate = lambda stage: stage.kind is not StageKind.TRAIN
+    stopped = Dispatcher(database, store, executor, evict_here, lease_s=30, poll_s=0.05)
+    stopped.start()
+    wait_for(lambda: "generate" in executor.executed)
+    stopped.stop()
+    submit_to(database, store, "anna", "two", gpus=lambda kind: 2.0)
+    adopts = Dispatcher(database, store, QuickExecutor(store), evict_here, poll_s=0.05)
+    adopts.start()
+    wait_for(lambda: overview(database).tenants[0].runs["succeeded"] == 2)
+    adopts.stop()
+    kinds = {stage.kind for stage in first.stages if stage.kind != StageKind.SEGMENT}
+    assert {kind: counted["spinml_stages", kind, "done"] for kind in kinds} == dict.fromkeys(
+        kinds, 1
+    )
+    assert {kind: counted["spinml_stages", kind, "reused"] for kind in kinds} == dict.fromkeys(
+        kinds, 1
+    )
+    assert counted["spinml_stages", "train", "cancelled"] == 1
+    assert not any(key[1] == "segment" for key in counted)
+    assert counted["spinml_gpu_seconds", "anna"] == 2.0 * len(kinds)  # a second each
+    assert counted["spinml_images", "anna"] == 8
+    assert counted["spinml_rejected_objects", "cut_off"] == 3
 
 
 def test_a_watch_tells_of_a_broken_store_and_database(
