@@ -15,8 +15,7 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import create_engine, text
 
-from spinml.errors import ArtifactError, SchemaVersionError
-from spinml.pipeline.artifacts import ArtifactStore
+from spinml.errors import SchemaVersionError
 from spinml.service.app import create_app
 from spinml.service.database import Database
 from spinml.service.health import Check, Readiness
@@ -59,14 +58,6 @@ def test_a_store_that_takes_nothing(state: ServiceState, tmp_path: Path) -> None
     (tmp_path / "store").write_text("a file where the folder was")
     assert "failed to take a file" in failed(state)["store"]
     assert str(tmp_path) not in str(failed(state))
-
-
-def test_what_a_store_erases_again_is_no_artifact(tmp_path: Path) -> None:
-    store = ArtifactStore.from_url(f"file://{tmp_path}/store")
-    store.probe()
-    assert [path for path in (tmp_path / "store").rglob("*") if path.is_file()] == []
-    with pytest.raises(ArtifactError):
-        ArtifactStore.from_url("file:///proc/none").probe()
 
 
 def test_tables_of_another_version(state: ServiceState, sqlite_url: str) -> None:
