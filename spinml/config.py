@@ -238,6 +238,14 @@ class RetentionConfig(_Part):
     """After so many days a run that ended is deleted; None: it is kept until its owner does."""
 
 
+class LogConfig(_Part):
+    """What the service and its workers log, and how (spinml.logs)."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["text", "json"] = "text"
+    """json: an object a line, with the ids of run and stage as fields."""
+
+
 class ServiceConfig(_Part):
     """The HTTP endpoint."""
 
@@ -264,6 +272,7 @@ class ServerConfig(_Part):
     resources: ResourceConfig = ResourceConfig()
     store: StoreConfig = StoreConfig()
     service: ServiceConfig = ServiceConfig()
+    logs: LogConfig = LogConfig()
 
     @model_validator(mode="before")
     @classmethod

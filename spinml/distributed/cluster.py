@@ -77,6 +77,27 @@ def connect(
     )
 
 
+def ping() -> None:
+    """Ask the cluster's control store; waits as long as Ray does when it is away.
+
+    Raises:
+        ServerUnavailableError: this process is in no cluster, or no node of it lives.
+    """
+    if not ray.is_initialized():
+        raise ServerUnavailableError("this process is not connected to Ray")
+    if not any(node["Alive"] for node in ray.nodes()):
+        raise ServerUnavailableError("no node of the Ray cluster lives")
+
+
+def cluster_use() -> dict[str, tuple[float, float]]:
+    """CPUs and GPUs of the cluster this process is connected to: (in use, there are)."""
+    there, free = ray.cluster_resources(), ray.available_resources()
+    return {
+        name: (round(there.get(name, 0.0) - free.get(name, 0.0), 3), there.get(name, 0.0))
+        for name in ("CPU", "GPU")
+    }
+
+
 @contextmanager
 def connected(address: str | None = None) -> Iterator[None]:
     """Be connected meanwhile, as :func:`connect` does it."""

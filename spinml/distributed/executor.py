@@ -20,6 +20,7 @@ from spinml.distributed.operations import Operations
 from spinml.distributed.resources import Demand, cluster_capacity, demand_of
 from spinml.distributed.workers import IDLE_S, Lease, WorkerPool, start_worker
 from spinml.errors import StageCancelledError, StageError
+from spinml.logs import bound
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.cache import NodeCache
 from spinml.pipeline.execution import Workplace, task_of
@@ -89,18 +90,19 @@ class Executor:
         """
         stages = missing(plan, lambda stage: self.store.exists(stage.key(tenant)))
         self.check_feasible(stages)
-        run = _Run(self, plan, tenant, stages, on_event)
-        logger.info("run %s: %d of %d stages to execute", run_id, len(stages), len(plan.stages))
-        try:
-            run.announce()
-            while run.unfinished():
-                if cancelled():
-                    raise StageCancelledError("the run was cancelled")
-                run.start_ready()
-                run.collect(TICK_S)
-                run.tell_progress()
-        finally:
-            run.stop()
+        run = _Run(self, plan, tenant, run_id, stages, on_event)
+        with bound(run=run_id):
+            logger.info("%d of %d stages to execute", len(stages), len(plan.stages))
+            try:
+                run.announce()
+                while run.unfinished():
+                    if cancelled():
+                        raise StageCancelledError("the run was cancelled")
+                    run.start_ready()
+                    run.collect(TICK_S)
+                    run.tell_progress()
+            finally:
+                run.stop()
 
     def check_feasible(self, stages: Iterable[Stage]) -> None:
         """Refuse stages that would wait for ever.
@@ -165,11 +167,18 @@ class _Run:
     """One run's state: stages that wait, and attempts that run."""
 
     def __init__(
-        self, executor: Executor, plan: Plan, tenant: str, stages: list[Stage], on_event: OnEvent
+        self,
+        executor: Executor,
+        plan: Plan,
+        tenant: str,
+        run_id: str,
+        stages: list[Stage],
+        on_event: OnEvent,
     ) -> None:
         self.executor = executor
         self.plan = plan
         self.tenant = tenant
+        self.run_id = run_id
         self.waiting: dict[str, Stage] = {stage.digest: stage for stage in stages}
         self.running: dict[str, _Attempt] = {}
         self.deaths: dict[str, int] = {}
@@ -219,7 +228,7 @@ class _Run:
             return None
         board, token = self.executor.board, uuid.uuid4().hex
         ray.get(board.open.remote(token))
-        task = task_of(self.plan, stage, self.tenant)
+        task = task_of(self.plan, stage, self.tenant, self.run_id)
         result = lease.actor.execute.remote(task, BoardProgress(board, token))
         return _Attempt(stage, lease, token, result)
 
@@ -254,7 +263,8 @@ class _Run:
 
     def _try_again(self, stage: Stage) -> None:
         self.deaths[stage.digest] = self.deaths.get(stage.digest, 0) + 1
-        logger.warning("the worker of stage %s died; starting it again", stage.digest[:12])
+        with bound(stage=stage.digest):
+            logger.warning("the worker of a stage %s died; starting it again", stage.kind)
         self.waiting = {stage.digest: stage, **self.waiting}
         self.on_event(stage_event(stage, StageState.WAITING))
 

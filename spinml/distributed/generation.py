@@ -16,6 +16,7 @@ from spinml.distributed.board import BoardProgress
 from spinml.distributed.failures import raised_on_purpose
 from spinml.distributed.operations import load
 from spinml.distributed.resources import actor_options, settle_process
+from spinml.logs import configure
 from spinml.pipeline.execution import StageTask, Workplace
 from spinml.pipeline.stages import Progress, Stage
 from spinml.synthesis.shards import ShardSpec, plan_shards
@@ -132,6 +133,7 @@ class ShardActor:
         self, task: StageTask, workplace: Workplace, source: str, progress: BoardProgress
     ) -> None:
         settle_process(workplace.config.resources.generation)
+        configure(workplace.config.logs.level, workplace.config.logs.format)
         self._task, self._workplace, self._progress = task, workplace, progress
         inputs = workplace.fetch_inputs(task)
         self._source: ShardSource = load(source)(workplace.config, task.stage, inputs)

@@ -20,6 +20,7 @@ from spinml.distributed.board import BoardProgress
 from spinml.distributed.failures import raised_on_purpose
 from spinml.distributed.operations import load
 from spinml.distributed.resources import actor_options, settle_process, train_workers
+from spinml.logs import configure
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.execution import StageTask, Workplace
 from spinml.pipeline.manifest import FileEntry, files_below
@@ -158,6 +159,7 @@ def _work(config: Mapping[str, Any]) -> tuple[list[FileEntry], dict[str, Any]]:
     job: _Job = config["job"]
     workplace, task = job.workplace, job.task
     settle_process(workplace.config.resources.training)
+    configure(workplace.config.logs.level, workplace.config.logs.format)
     rank = ray_train.get_context().get_world_rank()
     loop: StageFunction = load(job.loop)
     inputs = workplace.fetch_inputs(task)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -24,10 +25,12 @@ from spinml.distributed.resources import (
     on_this_node,
     settle_process,
 )
+from spinml.logs import bound, configure
 from spinml.pipeline.execution import StageTask, Workplace
 from spinml.pipeline.stages import StageKind
 
 IDLE_S = 60.0
+logger = logging.getLogger(__name__)
 
 
 class StageWorker:
@@ -40,6 +43,8 @@ class StageWorker:
         self.workplace = workplace
         self.operations = operations
         settle_process(resources)
+        log = workplace.config.logs
+        configure(log.level, log.format)
 
     def execute(self, task: StageTask, progress: BoardProgress) -> None:
         """Execute one stage and publish its artifact.
@@ -47,6 +52,13 @@ class StageWorker:
         DRAW, GENERATE and TRAIN, which have no plain function, are coordinated from here: their
         work is done by Ray Data's and Ray Train's own actors.
         """
+        with bound(run=task.run_id, stage=task.stage.digest):
+            logger.info("stage %s begins", task.stage.kind)
+            started = time.monotonic()
+            self._execute(task, progress)
+            logger.info("stage %s done in %.1f s", task.stage.kind, time.monotonic() - started)
+
+    def _execute(self, task: StageTask, progress: BoardProgress) -> None:
         kind = task.stage.kind
         if kind in self.operations.functions:
             self.workplace.execute(task, self.operations.function(kind), progress)

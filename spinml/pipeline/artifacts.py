@@ -30,6 +30,8 @@ from spinml.pipeline.manifest import (
 from spinml.pipeline.stages import ArtifactKey, StageKind, check_tenant
 
 _UNFINISHED = ".part-"
+_PROBE = ".probe/"
+"""No tenant's: these begin with a letter or a digit."""
 _ARTIFACT_FILE = re.compile(
     rf"(?P<kind>{'|'.join(StageKind)})/(?P<digest>[0-9a-f]{{64}})/(?P<name>.+)"
 )
@@ -54,6 +56,22 @@ class ArtifactStore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.url, self.s3_endpoint)
+
+    def probe(self) -> None:
+        """See whether the store takes a file, gives it back and erases it.
+
+        Raises:
+            ArtifactError: it does not.
+        """
+        path, written = f"{self._at.root}/{_PROBE}{uuid.uuid4().hex}", uuid.uuid4().bytes
+        with store_errors("take a file and give it back"):
+            self._write(path, io.BytesIO(written))
+            try:
+                read = self._read(path)
+            finally:
+                self._at.delete_file(path)
+        if read != written:
+            raise ArtifactError("the artifact store gives back another file than it took")
 
     # Whole artifacts ---------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ class StageTask:
     stage: Stage
     tenant: str
     inputs: Mapping[str, ArtifactKey]
+    run_id: str = ""
+    """For the log alone: of the run that has the stage executed; others may share it."""
 
     @property
     def key(self) -> ArtifactKey:
@@ -29,10 +31,10 @@ class StageTask:
         return self.stage.key(self.tenant)
 
 
-def task_of(plan: Plan, stage: Stage, tenant: str) -> StageTask:
+def task_of(plan: Plan, stage: Stage, tenant: str, run_id: str = "") -> StageTask:
     """The task that executes ``stage`` of ``plan`` for ``tenant``."""
     inputs = {role: plan.stages[digest].key(tenant) for role, digest in stage.inputs.items()}
-    return StageTask(stage, tenant, inputs)
+    return StageTask(stage, tenant, inputs, run_id)
 
 
 @dataclass(frozen=True)

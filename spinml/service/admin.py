@@ -15,13 +15,12 @@ from rich.table import Table
 
 from spinml.config import load_config
 from spinml.service import erasure, keys, quotas, runs
-from spinml.service.cli import ConfigOption
+from spinml.service.cli import ConfigOption, JsonOption
 from spinml.service.database import Database
 from spinml.service.models import RunState, Scope
 from spinml.service.schemas import receipt_status
 from spinml.service.state import open_database
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from spinml.service.top import show_top
 
 admin = typer.Typer(help="The operator's side of a service.", no_args_is_help=True)
 _tenant = typer.Typer(help="Who may have runs.", no_args_is_help=True)
@@ -29,6 +28,7 @@ _key = typer.Typer(help="API keys.", no_args_is_help=True)
 _quota = typer.Typer(help="What tenants use and may use.", no_args_is_help=True)
 _runs = typer.Typer(help="Runs of all tenants.", no_args_is_help=True)
 _database = typer.Typer(help="The database's tables.", no_args_is_help=True)
+admin.command("top")(show_top)
 for _name, _app in {
     "tenant": _tenant,
     "key": _key,

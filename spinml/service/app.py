@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from spinml import __version__
 from spinml.service import account_routes, health_routes, result_routes, run_routes
 from spinml.service.answers import add_error_handlers
+from spinml.service.health import Readiness
 from spinml.service.middleware import BodyCapMiddleware, RequestIdMiddleware
 from spinml.service.schemas import ErrorAnswer, StageEvent, StateEvent
 from spinml.service.state import ServiceState
@@ -31,6 +32,7 @@ def create_app(state: ServiceState) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     app.state.service = state
+    app.state.readiness = Readiness.of(state)
     app.add_middleware(BodyCapMiddleware, max_body_bytes=state.config.service.limits.max_body_bytes)
     app.add_middleware(RequestIdMiddleware)
     add_error_handlers(app)

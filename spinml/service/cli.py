@@ -12,6 +12,7 @@ from spinml.config import load_config
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Server configuration, e.g. cluster/laptop.yaml.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def serve(

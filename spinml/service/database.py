@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
@@ -74,15 +74,16 @@ class Database:
         except DBAPIError as error:
             raise unavailable(error) from None
 
-    def ping(self) -> None:
-        """Do one query.
+    def check(self) -> None:
+        """See whether the database answers and has this program's tables; changes nothing.
 
         Raises:
-            ServerUnavailableError: the database cannot be reached.
+            ServerUnavailableError: it cannot be reached.
+            SchemaVersionError: the tables are of another version, or there are none.
         """
         try:
             with self._engine.connect() as connection:
-                connection.execute(select(1))
+                schema.check(connection)
         except DBAPIError as error:
             raise unavailable(error) from None
 
@@ -124,6 +125,14 @@ def _parse(url: str) -> URL:
     return parsed
 
 
+_POSTGRESQL_LIMITS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""libpq's, in seconds (the last in ms): a server that vanished must not hold a thread for hours."""
 _REMEDY = "give sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
 
 
@@ -153,7 +162,7 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": 5})
+        return create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL_LIMITS)
     except (NoSuchModuleError, ModuleNotFoundError):
         raise ConfigError(
             "the PostgreSQL driver is not installed", remedy="pip install 'spinml[server]'"

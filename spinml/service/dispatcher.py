@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import uuid
@@ -11,9 +12,12 @@ from sqlalchemy.exc import DBAPIError
 
 from spinml.config import RetentionConfig
 from spinml.errors import ArtifactError
+from spinml.logs import bound
 from spinml.pipeline.artifacts import ArtifactStore
+from spinml.service import metrics
 from spinml.service.database import Database
 from spinml.service.erasure import Evict, finish_erasures, take_stock
+from spinml.service.heartbeats import BEAT_EVERY_S, beat, sign_off
 from spinml.service.leases import LeaseLostError, claim_run, renew_lease
 from spinml.service.retention import erase_orphans, keep_policy
 from spinml.service.work import Execute, RunWork
@@ -62,11 +66,17 @@ class Dispatcher:
         self._works: list[RunWork] = []
         self._stopping = threading.Event()
         self._tidied_at: float | None = None
+        self._beaten_at = -math.inf
         self._thread = threading.Thread(target=self._loop, name="dispatcher", daemon=True)
         self._keeper = threading.Thread(target=self._keep, name="retention", daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin.
+
+        Raises:
+            DBAPIError: the database cannot be reached.
+        """
+        self._beat()
         self._thread.start()
         self._keeper.start()
 
@@ -80,6 +90,10 @@ class Dispatcher:
         deadline = time.monotonic() + timeout_s
         for work in self._works:
             work.thread.join(max(0.0, deadline - time.monotonic()))
+        try:
+            sign_off(self._database, self.owner)
+        except DBAPIError as error:  # its heartbeat grows old instead
+            _log.warning("dispatcher: ends without signing off: %s", type(error).__name__)
 
     @property
     def is_alive(self) -> bool:
@@ -89,11 +103,18 @@ class Dispatcher:
     def _loop(self) -> None:
         while not self._stopping.is_set():
             try:
+                self._beat()
                 self._attend()
                 self._take()
             except (DBAPIError, ArtifactError) as error:
                 _log.warning("dispatcher: tries again after %s", type(error).__name__)
             self._stopping.wait(self._poll_s)
+
+    def _beat(self) -> None:
+        """Say now and then that this dispatcher works."""
+        if time.monotonic() - self._beaten_at >= BEAT_EVERY_S:
+            beat(self._database, self.owner)
+            self._beaten_at = time.monotonic()
 
     def _attend(self) -> None:
         """Keep the leases of the runs under way, and see who asked to cancel."""
@@ -113,7 +134,10 @@ class Dispatcher:
             claim = claim_run(self._database, self.owner, self._lease_s)
             if claim is None:
                 return
-            _log.info("run %s: %s", claim.run_id, "adopted" if claim.adopted else "begun")
+            if not claim.adopted:
+                metrics.run_begun(claim.queued_s)
+            with bound(run=str(claim.run_id)):
+                _log.info("run %s", "adopted" if claim.adopted else "begun")
             work = RunWork(self._database, self._store, self.owner, claim, self._execute)
             self._works.append(work)
             work.thread.start()

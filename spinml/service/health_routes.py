@@ -1,40 +1,40 @@
-"""For probes: is the process there, and can it do its work. The only routes without a key."""
+"""For probes: is the process there, can the service do its work. The only routes without a key."""
 
 from __future__ import annotations
 
-import uuid
+from fastapi import APIRouter, Request
 
-from fastapi import APIRouter
-
-from spinml.errors import ArtifactError, ServerUnavailableError
-from spinml.pipeline.stages import ArtifactKey, StageKind
+from spinml.errors import ServerUnavailableError
 from spinml.service.answers import documented
-from spinml.service.auth import State
+from spinml.service.health import Readiness
 from spinml.service.schemas import Health
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz", summary="Whether the process answers")
-def healthz() -> Health:
-    """Touches nothing else."""
+async def healthz() -> Health:
+    """Touches nothing else, and needs no thread: hanging requests cannot keep it from answering."""
     return Health()
 
 
 @router.get(
     "/readyz",
-    summary="Whether database and store can be used",
+    summary="Whether runs are taken and carried out",
+    description=(
+        "Tests that the database answers and has this version's tables, that the store takes a "
+        "file and gives it back, that a dispatcher works, and that Ray answers; within seconds. "
+        "`details.failed` names what does not."
+    ),
     responses=documented({ServerUnavailableError}, keyed=False),
 )
-def readyz(state: State) -> Health:
-    """One query, and one look-up in the store."""
-    state.database.ping()
-    probe = ArtifactKey("probe", StageKind.SEGMENT, uuid.uuid4().hex * 2)
-    try:
-        state.store.exists(probe)
-    except ArtifactError as error:
+async def readyz(request: Request) -> Health:
+    readiness: Readiness = request.app.state.readiness
+    failed = await readiness.failed_soon()
+    if failed:
         raise ServerUnavailableError(
-            f"the artifact store cannot be used: {error.message}",
-            remedy="the operator finds it by store.artifacts",
-        ) from None
+            f"not ready: {', '.join(failed)}",
+            remedy="the operator finds it by details.failed and the server's log",
+            details={"failed": failed},
+        )
     return Health()

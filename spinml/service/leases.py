@@ -7,6 +7,7 @@ what a dispatcher that was taken for dead still writes changes nothing.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -35,6 +36,10 @@ class Claim:
     plan: Plan
     adopted: bool
     """Whether another dispatcher had begun it."""
+    queued_s: float
+    """How long it waited to be begun; 0 of an adopted one."""
+    gpus: Mapping[str, float]
+    """Digest of a stage → GPUs that it holds while it is executed."""
 
 
 class StageReport(Protocol):
@@ -85,7 +90,14 @@ def claim_run(
         run.claimed_at = at
         if not adopted:
             record_state(session, run, RunState.RUNNING)
-        return Claim(run.id, run.tenant_id, plan_from_json(run.plan), adopted)
+        return Claim(
+            run.id,
+            run.tenant_id,
+            plan_from_json(run.plan),
+            adopted,
+            queued_s=0.0 if adopted else max(0.0, (at - run.created_at).total_seconds()),
+            gpus={stage.digest: stage.gpus for stage in run.stages},
+        )
 
 
 def renew_lease(database: Database, owner: str, run_id: uuid.UUID, lease_s: float) -> bool:
@@ -107,11 +119,14 @@ def report_stage(
     report: StageReport,
     state: StageState,
     manifest: Manifest | None = None,
-) -> None:
+) -> bool:
     """Write how far a stage is, with its event and its charge; what changes nothing is not told.
 
     Args:
         manifest: of the stage's artifact, once it is in the store.
+
+    Returns:
+        Whether it was told.
 
     Raises:
         LeaseLostError: the run is no longer this dispatcher's.
@@ -124,7 +139,7 @@ def report_stage(
         waits_still = state == stage.state == StageState.WAITING
         made_by_this_run = state is StageState.REUSED and stage.state == StageState.DONE
         if stage.kind == StageKind.SEGMENT or waits_still or made_by_this_run:
-            return
+            return False
         stage.state = state
         stage.done, stage.total, stage.unit = report.done, report.total, report.unit[:24]
         if state is not StageState.REUSED:
@@ -132,6 +147,7 @@ def report_stage(
         record_stage(session, run, stage)
         if state in (StageState.DONE, StageState.REUSED):
             run.needs_bundle = still_needs_bundle(run)
+        return True
 
 
 def finish_run(

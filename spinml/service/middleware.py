@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spinml.errors import PayloadTooLargeError
-from spinml.service.logs import describe
+from spinml.logs import bound, describe
 
 REQUEST_ID_HEADER = "X-Request-Id"
 _log = logging.getLogger(__name__)
@@ -41,7 +41,8 @@ class RequestIdMiddleware:
             await send(message)
 
         try:
-            await self.app(scope, receive, send_with_id)
+            with bound(request=request_id):
+                await self.app(scope, receive, send_with_id)
         except Exception as error:  # noqa: BLE001 - the boundary: nothing may pass with its message
             _log.error("request %s: unexpected %s", request_id, describe(error))
             if started:  # the answer is under way: break it off, so that it is not taken for whole

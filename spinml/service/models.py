@@ -200,6 +200,18 @@ class RunStage(Base):
     """How many it draws for the dataset."""
 
 
+class Heartbeat(Base):
+    """A dispatcher that works, and when it last said so (spinml.service.heartbeats)."""
+
+    __tablename__ = "heartbeats"
+
+    owner: Mapped[str] = mapped_column(String(64), primary_key=True)
+    started_at: Mapped[datetime]
+    beat_at: Mapped[datetime]
+    cluster: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True), default=None)
+    """Resource → [in use, there are]; None: not known."""
+
+
 class Event(Base):
     """What a listener of a run is told; ``seq`` counts up from 1 within the run."""
 

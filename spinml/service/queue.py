@@ -8,8 +8,11 @@ shared, too. Who comes back after a pause starts where the queue is: idle time i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import heapq
+import uuid
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Select, func, select, update
@@ -41,9 +44,50 @@ class Standing:
         return self.served_s + sum(max(s, QUANTUM_S) for s in self.running_s) / self.weight
 
 
-def in_turn(standings: Sequence[Standing]) -> list[Standing]:
+@dataclass(frozen=True)
+class Waiting:
+    """A queued run."""
+
+    id: uuid.UUID
+    tenant: str
+    priority: int
+    created_at: datetime
+
+
+def in_turn(standings: Iterable[Standing]) -> list[Standing]:
     """The tenants in the order in which they are served."""
-    return sorted(standings, key=lambda s: (s.virtual_s, s.waits_since, s.tenant))
+    return sorted(standings, key=_turn)
+
+
+def expected_order(standings: Iterable[Standing], waiting: Iterable[Waiting]) -> list[Waiting]:
+    """The queued runs in the order in which they begin if each takes ``QUANTUM_S``.
+
+    Nothing else is submitted and no quota holds a run back.
+
+    Args:
+        waiting: each tenant's own in the order in which it wants them.
+    """
+    own: dict[str, deque[Waiting]] = {}
+    for run in waiting:
+        own.setdefault(run.tenant, deque()).append(run)
+    heap = [(*_turn(s), s) for s in standings if s.tenant in own]
+    heapq.heapify(heap)
+    ordered: list[Waiting] = []
+    while heap:
+        standing = heap[0][-1]
+        runs = own[standing.tenant]
+        ordered.append(runs.popleft())
+        if runs:
+            served_s = standing.served_s + QUANTUM_S / standing.weight
+            later = replace(standing, served_s=served_s)
+            heapq.heapreplace(heap, (*_turn(later), later))
+        else:
+            heapq.heappop(heap)
+    return ordered
+
+
+def _turn(standing: Standing) -> tuple[float, datetime, str]:
+    return standing.virtual_s, standing.waits_since, standing.tenant
 
 
 def next_run(session: Session, at: datetime) -> Run | None:
@@ -51,7 +95,7 @@ def next_run(session: Session, at: datetime) -> Run | None:
 
     Take :func:`spinml.service.locks.lock_queue` before.
     """
-    for standing in in_turn(_standings(session, at)):
+    for standing in in_turn(standings(session, at)):
         allowed = allowance(session, standing.tenant, len(standing.running_s), at)
         run = session.scalar(_first_of(standing.tenant, allowed)) if allowed.any else None
         if run is not None:
@@ -94,7 +138,8 @@ def serve(session: Session, run: Run, at: datetime) -> None:
     )
 
 
-def _standings(session: Session, at: datetime) -> list[Standing]:
+def standings(session: Session, at: datetime) -> list[Standing]:
+    """How far every tenant with queued runs is."""
     waiting = session.execute(
         select(Tenant.id, Tenant.weight, QueueTime.served_s, func.min(Run.created_at))
         .join(Run, Run.tenant_id == Tenant.id)

@@ -24,7 +24,7 @@ from spinml.errors import (
     UnknownFeatureError,
 )
 from spinml.privacy.receive import bundle_from_parts
-from spinml.service import runs
+from spinml.service import metrics, runs
 from spinml.service.answers import documented
 from spinml.service.auth import Deleter, Reader, SeenRun, State, Submitter
 from spinml.service.erasure import delete_run as delete_with_receipt
@@ -96,6 +96,8 @@ async def submit_run(
         return submit(state, tenant, idempotency_key, bundle, priority)
 
     run, is_new = await run_in_threadpool(check_and_submit)
+    if is_new:
+        metrics.bundle_taken(tenant, sum(len(part) for part in parts.values()))
     response.headers["Location"] = f"/v1/runs/{run.id}"
     if not is_new:
         response.status_code = status.HTTP_200_OK

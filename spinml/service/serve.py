@@ -14,14 +14,17 @@ from pydantic import BaseModel, ConfigDict
 from ray import serve
 from starlette.types import ASGIApp
 
+from spinml import logs
 from spinml.config import ServerConfig, load_config
 from spinml.distributed.caches import evict_everywhere
+from spinml.distributed.cluster import cluster_use
 from spinml.distributed.executor import Executor
 from spinml.distributed.operations import load
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.service.app import create_app
 from spinml.service.dispatcher import Dispatcher
 from spinml.service.state import ServiceState, open_database, open_store
+from spinml.service.watch import Watch
 from spinml.service.work import Execute
 
 ExecuteFactory = Callable[[ServerConfig, ArtifactStore], Execute]
@@ -53,9 +56,16 @@ def build(args: ServeArgs) -> serve.Application:
 def application(config: ServerConfig, execute: str = EXECUTE_ON_RAY) -> serve.Application:
     """The Serve application of a configuration."""
     # mypy does not see that the decorators below make Deployments of the classes.
-    dispatcher = cast(serve.Deployment, DispatcherDeployment).bind(config, execute)
-    ingress = cast(serve.Deployment, Ingress).options(num_replicas=config.service.replicas)
-    return cast(serve.Application, ingress.bind(config, dispatcher))
+    # Serve logs as we do; the ingress' access log stays off, for the metrics count requests.
+    encoding = "JSON" if config.logs.format == "json" else "TEXT"
+    dispatcher = cast(serve.Deployment, DispatcherDeployment).options(
+        logging_config={"encoding": encoding}
+    )
+    ingress = cast(serve.Deployment, Ingress).options(
+        num_replicas=config.service.replicas,
+        logging_config={"encoding": encoding, "enable_access_log": False},
+    )
+    return cast(serve.Application, ingress.bind(config, dispatcher.bind(config, execute)))
 
 
 def execute_on_ray(config: ServerConfig, store: ArtifactStore) -> Execute:
@@ -67,7 +77,6 @@ def execute_on_ray(config: ServerConfig, store: ArtifactStore) -> Execute:
     name="ingress",
     max_ongoing_requests=1000,
     ray_actor_options=_NO_CORE,
-    logging_config={"enable_access_log": False},
 )
 @serve.ingress()
 class Ingress:
@@ -78,6 +87,7 @@ class Ingress:
         self._dispatcher = dispatcher
 
     def __serve_build_asgi_app__(self) -> ASGIApp:
+        logs.configure(self._config.logs.level, self._config.logs.format)
         return create_app(ServiceState.from_config(self._config))
 
 
@@ -91,10 +101,11 @@ class DispatcherDeployment:
     """Carries out runs. A replica that dies is started anew, and adopts what it had begun."""
 
     def __init__(self, config: ServerConfig, execute: str) -> None:
-        store = open_store(config)
+        logs.configure(config.logs.level, config.logs.format)
+        database, store = open_database(config), open_store(config)
         factory: ExecuteFactory = load(execute)
         self._dispatcher = Dispatcher(
-            open_database(config),
+            database,
             store,
             factory(config, store),
             evict_everywhere,
@@ -102,6 +113,8 @@ class DispatcherDeployment:
             max_concurrent_runs=config.service.max_concurrent_runs,
         )
         self._dispatcher.start()
+        self._watch = Watch(database, store, self._dispatcher.owner, cluster_use)
+        self._watch.start()
 
     def check_health(self) -> None:
         """Serve asks this, and replaces a replica that raises."""
@@ -110,6 +123,6 @@ class DispatcherDeployment:
 
     def __del__(self) -> None:
         """Serve calls this when it shuts a replica down."""
-        dispatcher = getattr(self, "_dispatcher", None)
-        if dispatcher is not None:
-            dispatcher.stop(timeout_s=10)
+        for part in (getattr(self, "_watch", None), getattr(self, "_dispatcher", None)):
+            if part is not None:
+                part.stop(timeout_s=10)

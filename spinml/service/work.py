@@ -17,9 +17,11 @@ from spinml.errors import (
     SpinMLError,
     StageCancelledError,
 )
+from spinml.logs import bound, describe
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.manifest import Manifest
 from spinml.pipeline.plan import Plan
+from spinml.service import metrics
 from spinml.service.database import Database
 from spinml.service.leases import (
     Claim,
@@ -29,7 +31,6 @@ from spinml.service.leases import (
     release_run,
     report_stage,
 )
-from spinml.service.logs import describe
 from spinml.service.models import RunState, StageState
 
 REPORT_EVERY_S = 0.5
@@ -87,13 +88,13 @@ class RunWork:
         self._ending = _nothing
 
     def _run(self) -> None:
-        claim = self.claim
-        try:
-            self._patiently(self._outcome())
-        except LeaseLostError:
-            _log.warning("run %s: another dispatcher has it now", claim.run_id)
-        except DBAPIError as error:  # the lease passes, and another dispatcher adopts the run
-            _log.error("run %s: the database stays away: %s", claim.run_id, type(error).__name__)
+        with bound(run=str(self.claim.run_id)):
+            try:
+                self._patiently(self._outcome())
+            except LeaseLostError:
+                _log.warning("another dispatcher has the run now")
+            except DBAPIError as error:  # the lease passes, and another dispatcher adopts the run
+                _log.error("the database stays away: %s", type(error).__name__)
 
     def _outcome(self) -> Callable[[], None]:
         """Execute the plan; how to write down what became of it."""
@@ -105,10 +106,10 @@ class RunWork:
         except (LeaseLostError, DBAPIError):
             raise
         except SpinMLError as error:
-            _log.error("run %s failed: %s", claim.run_id, error.code)
+            _log.error("the run failed: %s", error.code)
             return self._ending or self._finisher(RunState.FAILED, error.as_dict())
         except Exception as error:  # noqa: BLE001 - the run fails, the dispatcher goes on
-            _log.error("run %s failed: unexpected %s", claim.run_id, describe(error))
+            _log.error("the run failed: unexpected %s", describe(error))
             return self._ending or self._finisher(RunState.FAILED, _internal(error))
         return self._finisher(RunState.SUCCEEDED)
 
@@ -128,7 +129,10 @@ class RunWork:
         manifest = self._manifest(report.digest, state)
 
         def write() -> None:
-            report_stage(self._database, self._owner, self.claim.run_id, report, state, manifest)
+            run_id = self.claim.run_id
+            told = report_stage(self._database, self._owner, run_id, report, state, manifest)
+            if told and state not in (StageState.WAITING, StageState.RUNNING):
+                self._count(report, state, manifest)
 
         if not is_progress:
             self._patiently(write)
@@ -136,7 +140,17 @@ class RunWork:
         try:
             write()
         except DBAPIError as error:  # the next report tells more
-            _log.warning("run %s: a report is lost: %s", self.claim.run_id, type(error).__name__)
+            _log.warning("a report is lost: %s", type(error).__name__)
+
+    def _count(self, report: StageReport, state: StageState, manifest: Manifest | None) -> None:
+        metrics.stage_ended(
+            self.claim.plan.stages[report.digest].kind,
+            state,
+            self.claim.tenant,
+            seconds=report.seconds,
+            gpus=self.claim.gpus[report.digest],
+            manifest=manifest,
+        )
 
     def _manifest(self, digest: str, state: StageState) -> Manifest | None:
         """Of an artifact that is there now; what is missed here, the next stocktaking finds."""
@@ -148,7 +162,7 @@ class RunWork:
         except ArtifactNotFoundError:  # gone, and nothing that was missing needed it
             return None
         except ArtifactError as error:
-            _log.warning("run %s: a manifest is not read: %s", self.claim.run_id, error.code)
+            _log.warning("a manifest is not read: %s", error.code)
             return None
 
     def _finisher(self, state: RunState, error: dict[str, Any] | None = None) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Prometheus' rules and Grafana's dashboard ask for metrics that Ray has."""
+"""Prometheus' rules, Grafana's dashboard and the pages name metrics that Ray or SpinML has."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 import ray
 import yaml
 
+from spinml.service.metrics import DECLARED, exported_names
 from tests.cluster.manifests import ROOT, cluster_specs, groups, ray_container
 
 METRICS = ROOT / "cluster" / "metrics"
@@ -21,13 +23,60 @@ def _expressions() -> list[str]:
     return asked + [rule["expr"] for rule in rules]
 
 
-def test_every_metric_is_one_that_ray_shows_itself() -> None:
+def _asked() -> set[str]:
+    return {m for e in _expressions() for m in re.findall(r"\b(?:ray|autoscaler)_\w+", e)}
+
+
+def test_every_metric_of_ray_is_one_that_it_shows_itself() -> None:
     panels = Path(ray.__file__).parent / "dashboard/modules/metrics/dashboards"
     source = "".join(path.read_text() for path in panels.glob("*_panels.py"))
     known = set(re.findall(r"\b(?:ray|autoscaler)_\w+", source))
-    asked = {m for e in _expressions() for m in re.findall(r"\b(?:ray|autoscaler)_\w+", e)}
+    asked = {name for name in _asked() if not name.startswith("ray_spinml_")}
     assert len(asked) > 15
     assert asked <= known
+
+
+def test_every_metric_of_spinml_is_declared_and_asked_for() -> None:
+    asked = {name for name in _asked() if "spinml_" in name}
+    assert asked <= exported_names()
+    told = {metric.info["name"] for metric in DECLARED}
+    shown = {name for name in told if any(a.startswith(f"ray_{name}") for a in asked)}
+    assert shown == told  # what nobody looks at need not be counted
+
+
+@pytest.mark.parametrize("page", ["README.md", "cluster/README.md"])
+def test_pages_name_metrics_that_are_there(page: str) -> None:
+    named = re.findall(r"\b(?:ray_)?spinml_(?!\*)[a-z]\w+", (ROOT / page).read_text())
+    known = exported_names() | {metric.info["name"] for metric in DECLARED}
+    assert set(named) <= known
+    if page == "cluster/README.md":  # the table of all of them
+        assert {metric.info["name"] for metric in DECLARED} <= set(named)
+
+
+def test_labels_are_bounded_and_names_have_units() -> None:
+    allowed = {"tenant", "state", "kind", "reason"}
+    for metric in DECLARED:
+        assert set(metric.info["tag_keys"]) <= allowed
+        assert metric.info["description"].endswith(".")
+        assert not metric.info["name"].endswith("_total")  # Ray adds it to counters
+
+
+def test_labels_asked_for_are_declared() -> None:
+    labels = {f"ray_{metric.info['name']}": set(metric.info["tag_keys"]) for metric in DECLARED}
+    for expression in _expressions():
+        for name, matchers in re.findall(r"(ray_spinml_\w+)\{([^}]*)\}", expression):
+            base = re.sub(r"_(total|bucket|count|sum)$", "", name)
+            asked = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers))
+            assert asked <= labels[base], expression
+
+
+def test_what_the_issue_wants_is_alerted() -> None:
+    rules = yaml.safe_load((METRICS / "alerts.yaml").read_text())["groups"][0]["rules"]
+    by_name = {rule["alert"]: rule["expr"] for rule in rules}
+    assert "spinml_oldest_queued_seconds" in by_name["RunsWaitLong"]
+    assert "spinml_runs_ended_last_hour" in by_name["RunsFail"]
+    assert "absent(" in by_name["NoDispatcher"]  # a dead one exports nothing
+    assert "spinml_store_up" in by_name["StoreUnreachable"]
 
 
 def test_panels_are_whole_and_rules_tell_a_remedy() -> None:

@@ -6,10 +6,12 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import ray
 
-from spinml.config import ResourceConfig, Resources, ServerConfig
+from spinml.config import LogConfig, ResourceConfig, Resources, ServerConfig
 from spinml.distributed.events import StageEvent, StageState
 from spinml.distributed.executor import Executor
 from spinml.errors import (
@@ -59,6 +61,29 @@ def test_runs_in_order_beside_each_other_and_reuses(site: Site, executor: Execut
     assert {event.state for event in events} == {StageState.REUSED}
     executor.run(plan, "bob", "run-3", events.append)
     assert site.executed()["last"] == 2, "another tenant's artifacts are never used"
+
+
+def test_workers_log_run_and_stage(tmp_path: Path) -> None:
+    site = Site(tmp_path, ServerConfig(logs=LogConfig(format="json")))
+    stage = site.stage("a word of a person")
+    executor = site.executor()
+    executor.run(plan_of(stage), "alice", "run-logged", lambda event: None)
+    executor.close()
+
+    def logged() -> list[dict[str, str]]:
+        folder = Path(ray.worker._global_node.get_logs_dir_path())
+        text = "".join(path.read_text() for path in folder.glob("worker-*.err"))
+        assert "a word of a person" not in text
+        lines = (line for line in text.splitlines() if line.startswith('{"time"'))
+        return [line for line in map(json.loads, lines) if line.get("run") == "run-logged"]
+
+    deadline = time.monotonic() + 10
+    while len(logged()) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    begun, done = logged()
+    assert begun["message"] == "stage merge begins"
+    assert done["message"].startswith("stage merge done in ")
+    assert begun["stage"] == done["stage"] == stage.digest
 
 
 def test_two_runs_at_once_execute_a_shared_stage_once(site: Site, executor: Executor) -> None:

@@ -160,3 +160,15 @@ def test_cache_fetches_once_and_forgets(made: Path, tmp_path: Path) -> None:
         cache.fetch(store, KEY)
     cache.evict(KEY)
     assert not home.exists()
+
+
+def test_a_probe_leaves_nothing_and_is_no_artifact(store: ArtifactStore) -> None:
+    store.probe()
+    assert store._list(store._at.root) == []
+
+
+def test_a_probe_of_a_server_that_is_not_there() -> None:
+    store = ArtifactStore.from_url("s3://spinml/x", "http://127.0.0.1:1")
+    with pytest.raises(ArtifactError) as caught:
+        store.probe()
+    assert "127.0.0.1" not in str(caught.value)

@@ -33,6 +33,8 @@ MEASURED = {
     "samples": [{"file": "samples/000.png", "label": "sitting"}],
 }
 """As spinml.training.measure.collect_figures makes them."""
+DATASET = {"images": 8, "rejected": {"cut_off": 3}}
+"""As spinml.synthesis.dataset.summarise makes them."""
 FILES: dict[StageKind, dict[str, bytes]] = {
     StageKind.GENERATE: {"shards/000.parquet": b"shard" * 1000, "README.md": b"card"},
     StageKind.EXPORT: {"model.onnx": b"onnx"},
@@ -101,7 +103,8 @@ class QuickExecutor:
                 file = Path(name) / path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(data)
-            self.store.publish(stage.key(tenant), Path(name))
+            figures = DATASET if stage.kind is StageKind.GENERATE else None
+            self.store.publish(stage.key(tenant), Path(name), figures)
         self.executed.append(stage.kind.value)
         on_event(Report(stage.digest, StageState.DONE, 2, 2, "steps", 1.0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections.abc import Iterator
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import ray
 from httpx_sse import connect_sse
+from prometheus_client.parser import text_string_to_metric_families
 
-from spinml.config import ServerConfig
+from spinml.config import LogConfig, ServerConfig
 from spinml.device.key import key_file
 from spinml.service.launch import RunningService, running_service
+from spinml.service.metrics import DECLARED, exported_names
 from tests.service import bundles
 
 pytestmark = pytest.mark.ray
@@ -25,8 +29,10 @@ def service(
 ) -> Iterator[RunningService]:
     monkeypatch.setenv("SPINML_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
     factory = "tests.service.executors:quick"
-    with running_service(config, num_cpus=1, num_gpus=0, execute=factory) as service:
+    as_json = config.model_copy(update={"logs": LogConfig(format="json")})
+    with running_service(as_json, num_cpus=1, num_gpus=0, execute=factory) as service:
         yield service
 
 
@@ -43,6 +49,8 @@ def test_a_run_through_serve(service: RunningService) -> None:
         assert client.get(f"{path}/model").content == b"onnx"
         assert _too_large(client).status_code == 413
         _print_latency(client, path)
+        _expect_metrics()
+        _expect_logs(path.rpartition("/")[2])
         assert client.delete(path).status_code == 204
         assert client.get(path).status_code == 404
 
@@ -55,6 +63,58 @@ def _submit(client: httpx.Client) -> str:
     )
     assert answer.status_code == 201, answer.text
     return str(answer.headers["Location"])
+
+
+def _expect_metrics() -> None:
+    """The node's endpoint, which Prometheus scrapes, has what the run and its gauges made."""
+    node = ray.nodes()[0]
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    wanted = {
+        ("ray_spinml_runs", "succeeded", "default"): 1,
+        ("ray_spinml_stages_total", "train", "done"): 1,
+        ("ray_spinml_stage_seconds_count", "generate"): 1,
+        ("ray_spinml_queue_seconds_count",): 1,
+        ("ray_spinml_images_total", "default"): 8,
+        ("ray_spinml_rejected_objects_total", "cut_off"): 3,
+        ("ray_spinml_database_up",): 1,
+        ("ray_spinml_store_up",): 1,
+    }
+    deadline = time.monotonic() + 40
+    while True:
+        found = _samples(httpx.get(url, timeout=10).text)
+        lacking = {key: found.get(key) for key in wanted if found.get(key) != wanted[key]}
+        if not lacking:
+            break
+        assert time.monotonic() < deadline, lacking
+        time.sleep(0.5)
+    assert found["ray_spinml_received_bytes_total", "default"] > 100
+    assert found["ray_spinml_stored_bytes", "default"] > 100
+    heartbeat = found[("ray_spinml_dispatcher_heartbeat_timestamp_seconds",)]
+    assert abs(time.time() - heartbeat) < 60
+    assert {key[0] for key in found} <= exported_names()
+
+
+def _samples(text: str) -> dict[tuple[str, ...], float]:
+    """(name, the values of our labels by the label's name) → value, of SpinML's samples."""
+    ours = sorted({label for metric in DECLARED for label in metric.info["tag_keys"]})
+    return {
+        (sample.name, *(sample.labels[label] for label in ours if label in sample.labels)): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name.startswith("ray_spinml_")
+    }
+
+
+def _expect_logs(run_id: str) -> None:
+    """Serve's replicas log JSON with the run's id, and none of what its owner said."""
+    folder = Path(ray.worker._global_node.get_logs_dir_path())
+    text = "".join(path.read_text() for path in folder.glob("worker-*.err"))
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith('{"time"')]
+    assert "run begun" in {line["message"] for line in lines if line.get("run") == run_id}
+    for word in bundles.bundle().request.label_classes:
+        assert word not in text
 
 
 def _too_large(client: httpx.Client) -> httpx.Response:
