@@ -75,6 +75,16 @@ def test_damage_is_found(store: ArtifactStore, made: Path, tmp_path: Path) -> No
     with pytest.raises(ArtifactError, match="damaged"):
         store.fetch(KEY, tmp_path / "got")
     assert not (tmp_path / "got" / "deep" / "note.txt").exists()
+    assert not store.exists(KEY), "the next run makes it anew"
+
+
+def test_who_publishes_late_changes_nothing(
+    store: ArtifactStore, made: Path, tmp_path: Path
+) -> None:
+    first = store.publish(KEY, made)
+    (made / "deep" / "note.txt").write_text("by a worker that was taken for dead")
+    assert store.publish(KEY, made) == first
+    assert (store.fetch(KEY, tmp_path / "got") / "deep" / "note.txt").read_text() == "hello"
 
 
 def test_deleting(store: ArtifactStore, made: Path) -> None:
