@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from spinml.config import RetentionConfig
 from spinml.errors import ArtifactError
@@ -50,7 +50,6 @@ class Dispatcher:
             lease_s: how long a run stays with a dispatcher that says nothing.
             poll_s: how often to look for runs and cancellations.
         """
-        self.owner = uuid.uuid4().hex
         self._database = database
         self._store = store
         self._execute = execute
@@ -91,7 +90,7 @@ class Dispatcher:
             try:
                 self._attend()
                 self._take()
-            except (DBAPIError, ArtifactError) as error:
+            except (SQLAlchemyError, ArtifactError) as error:
                 _log.warning("dispatcher: tries again after %s", type(error).__name__)
             self._stopping.wait(self._poll_s)
 
@@ -100,7 +99,7 @@ class Dispatcher:
         self._works = [work for work in self._works if work.thread.is_alive()]
         for work in self._works:
             try:
-                asked = renew_lease(self._database, self.owner, work.claim.run_id, self._lease_s)
+                asked = renew_lease(self._database, work.owner, work.claim.run_id, self._lease_s)
             except LeaseLostError:
                 work.abandon()
             else:
@@ -110,11 +109,14 @@ class Dispatcher:
     def _take(self) -> None:
         """Begin runs while there is room."""
         while len(self._works) < self._max_concurrent_runs and not self._stopping.is_set():
-            claim = claim_run(self._database, self.owner, self._lease_s)
+            # An owner for each claim: a run that this dispatcher lost and takes up again is not
+            # written to by the work that it abandoned.
+            owner = uuid.uuid4().hex
+            claim = claim_run(self._database, owner, self._lease_s)
             if claim is None:
                 return
             _log.info("run %s: %s", claim.run_id, "adopted" if claim.adopted else "begun")
-            work = RunWork(self._database, self._store, self.owner, claim, self._execute)
+            work = RunWork(self._database, self._store, owner, claim, self._execute)
             self._works.append(work)
             work.thread.start()
 
@@ -125,7 +127,7 @@ class Dispatcher:
                 finish_erasures(self._database, self._store, self._evict)
                 self._tidy()
                 keep_policy(self._database, self._store, self._evict, self._retention)
-            except (DBAPIError, ArtifactError) as error:
+            except (SQLAlchemyError, ArtifactError) as error:
                 _log.warning("retention: tries again after %s", type(error).__name__)
             self._stopping.wait(KEEP_POLICY_EVERY_S)
 

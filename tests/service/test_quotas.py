@@ -21,6 +21,7 @@ from spinml.service.leases import Claim, claim_run, finish_run, release_run, rep
 from spinml.service.ledger import Charge
 from spinml.service.locks import lock_tenant
 from spinml.service.models import Run, RunState, StageState, now
+from spinml.service.plans import plan_from_json
 from spinml.service.quotas import PERIOD, set_quotas, usage
 from spinml.service.runs import get_run
 from spinml.service.state import ServiceState
@@ -57,7 +58,7 @@ def tell(
     seconds: float,
     owner: str = "first",
 ) -> None:
-    (digest,) = [stage.digest for stage in found.plan if stage.kind is kind]
+    (digest,) = [stage.digest for stage in plan_from_json(found.plan) if stage.kind is kind]
     report = Report(digest, state, seconds=seconds)
     report_stage(database, owner, found.run_id, report, state)
 
