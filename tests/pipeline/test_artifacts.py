@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,24 @@ def test_a_wrong_key_is_refused_without_naming_it(
     with pytest.raises(ArtifactError, match="failed to look up") as caught:
         store.exists(KEY)
     assert "not-the-secret" not in str(caught.value)
+
+
+def test_a_cache_is_fetched_evicted_and_pruned_by_many_at_once(made: Path, tmp_path: Path) -> None:
+    store = ArtifactStore.from_url(f"file://{tmp_path}/store")
+    keys = [ArtifactKey("alice", KEY.kind, f"{n:064x}") for n in range(4)]
+    for key in keys:
+        store.publish(key, made)
+    cache = NodeCache(tmp_path / "cache")
+
+    def work(n: int) -> None:
+        for turn in range(15):
+            key = keys[(n + turn) % len(keys)]
+            cache.fetch(store, key)
+            cache.evict(key)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert not list((tmp_path / "cache").glob("alice/*/*"))
 
 
 def test_cache_fetches_once_and_forgets(made: Path, tmp_path: Path) -> None:
