@@ -31,9 +31,12 @@ SpinMLError                          what failed, the value got, the value wante
 │   └── SchemaVersionError           the database's tables are of another version
 ├── CheckpointError                  a diffusion checkpoint is missing or incomplete
 ├── ArtifactError                    the object store: not there, not complete, not reachable
-│   └── ArtifactNotFoundError        no manifest under that key
+│   ├── ArtifactNotFoundError        no manifest under that key
+│   ├── StoreUnavailableError        the store is away, overloaded or failing: waiting helps
+│   └── StorageFullError             no room in the store, or on the disk of a worker's node
 ├── StageError                       a stage of a run failed
 │   ├── StageCancelledError          the run was cancelled
+│   ├── ClusterLostError             Ray went away under a run, which another start takes up
 │   ├── InfeasibleResourcesError     more CPUs or GPUs than the cluster can ever have
 │   └── GenerationError              too many broken objects, or no object could be cut out
 ├── PluginError                      a plugin failed, or does not keep its interface
@@ -231,12 +234,24 @@ class ArtifactNotFoundError(ArtifactError):
     code, status = "artifact_not_found", 404
 
 
+class StoreUnavailableError(ArtifactError):
+    code, status = "store_unavailable", 503
+
+
+class StorageFullError(ArtifactError):
+    code, status = "storage_full", 507
+
+
 class StageError(SpinMLError):
     code, status = "stage_failed", 500
 
 
 class StageCancelledError(StageError):
     code, status = "cancelled", 409
+
+
+class ClusterLostError(StageError):
+    code, status = "cluster_lost", 503
 
 
 class InfeasibleResourcesError(StageError):

@@ -12,6 +12,8 @@ from spinml.distributed.resources import on_this_node
 from spinml.errors import StageCancelledError
 
 REPORT_EVERY_S = 0.2
+CLOSED_KEPT = 10_000
+"""How many closed tokens a board remembers."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +28,23 @@ class Standing:
 class ProgressBoard:
     """Standings by token (one for each attempt at a stage).
 
-    A token that was never opened, or was closed, counts as cancelled: a worker that outlives its
-    driver's interest stops at its next report.
+    A token that was closed counts as cancelled: a worker that outlives its driver's interest stops
+    at its next report. One that is not known is new: a board that died is started anew, with no
+    memory, and that must not end the stages under way.
     """
 
     def __init__(self) -> None:
         self._parts: dict[str, dict[str, Standing]] = {}
         self._totals: dict[str, int] = {}
-
-    def open(self, token: str) -> None:
-        """Await reports under ``token``."""
-        self._parts[token] = {}
+        self._closed: dict[str, None] = {}  # a set in the order of its making
 
     def close(self, token: str) -> None:
         """Forget ``token``; whoever still works under it is told to stop."""
         self._parts.pop(token, None)
         self._totals.pop(token, None)
+        self._closed[token] = None
+        if len(self._closed) > CLOSED_KEPT:
+            del self._closed[next(iter(self._closed))]
 
     def expect(self, token: str, total: int) -> None:
         """Say how much the parts of ``token`` will be together."""
@@ -49,9 +52,9 @@ class ProgressBoard:
 
     def report(self, token: str, part: str, standing: Standing) -> bool:
         """Take a report; False when the reporter shall stop."""
-        if token not in self._parts:
+        if token in self._closed:
             return False
-        self._parts[token][part] = standing
+        self._parts.setdefault(token, {})[part] = standing
         return True
 
     def standings(self, tokens: list[str]) -> dict[str, Standing]:
@@ -98,8 +101,12 @@ class BoardProgress:
 
 
 def start_board() -> Any:
-    """A new board on this node; it ends with the process that started it."""
+    """A new board on this node; it ends with the process that started it, and not before."""
     board = ray.remote(ProgressBoard).options(
-        num_cpus=0, max_concurrency=1, scheduling_strategy=on_this_node()
+        num_cpus=0,
+        max_concurrency=1,
+        max_restarts=-1,
+        max_task_retries=-1,
+        scheduling_strategy=on_this_node(),
     )
     return board.remote()

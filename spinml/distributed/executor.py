@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from spinml.config import ServerConfig
 from spinml.distributed.board import BoardProgress, Standing, start_board
@@ -19,7 +20,7 @@ from spinml.distributed.failures import stage_error, worker_died
 from spinml.distributed.operations import Operations
 from spinml.distributed.resources import Demand, cluster_capacity, demand_of
 from spinml.distributed.workers import IDLE_S, Lease, WorkerPool, start_worker
-from spinml.errors import StageCancelledError, StageError
+from spinml.errors import ClusterLostError, StageCancelledError, StageError
 from spinml.logs import bound
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.cache import NodeCache
@@ -87,7 +88,24 @@ class Executor:
             StageCancelledError: ``cancelled`` said so; the artifacts of finished stages stay.
             SpinMLError: what a stage raised, as it raised it; the others were stopped.
             StageError: a stage failed otherwise, or its worker died three times.
+            ClusterLostError: Ray went away, which is no stage's fault.
         """
+        try:
+            self._run(plan, tenant, run_id, on_event, cancelled)
+        except RayError as error:
+            raise ClusterLostError(
+                f"the Ray cluster went away under the run: {type(error).__name__}",
+                remedy="start it again: what is done stays, and the run goes on",
+            ) from error
+
+    def _run(
+        self,
+        plan: Plan,
+        tenant: str,
+        run_id: str,
+        on_event: OnEvent,
+        cancelled: Callable[[], bool],
+    ) -> None:
         stages = missing(plan, lambda stage: self.store.exists(stage.key(tenant)))
         self.check_feasible(stages)
         run = _Run(self, plan, tenant, run_id, stages, on_event)
@@ -227,7 +245,6 @@ class _Run:
         if lease is None:
             return None
         board, token = self.executor.board, uuid.uuid4().hex
-        ray.get(board.open.remote(token))
         task = task_of(self.plan, stage, self.tenant, self.run_id)
         result = lease.actor.execute.remote(task, BoardProgress(board, token))
         return _Attempt(stage, lease, token, result)
@@ -271,9 +288,9 @@ class _Run:
     def _put_down(self, attempt: _Attempt, *, broken: bool) -> None:
         """Give back all that an attempt held."""
         del self.running[attempt.stage.digest]
+        self.executor.claims.give_back(attempt.stage.key(self.tenant))
         self.executor.board.close.remote(attempt.token)
         self.executor.pool.release(attempt.lease, broken=broken)
-        self.executor.claims.give_back(attempt.stage.key(self.tenant))
 
     def tell_progress(self) -> None:
         """Tell of every running stage that got further."""
@@ -299,8 +316,10 @@ class _Run:
         ended: list[Any] = []
         if results:
             ended, _ = ray.wait(results, num_returns=len(results), timeout=self.executor.grace_s)
-        for attempt in list(self.running.values()):
+        attempts = list(self.running.values())
+        for attempt in attempts:  # all of them first: telling may fail, and what is held is shared
             self._put_down(attempt, broken=attempt.result not in ended)
+        for attempt in attempts:
             self.on_event(
                 stage_event(attempt.stage, StageState.FAILED, attempt.told, attempt.seconds)
             )

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from ray import exceptions as ray_errors
 
 from spinml.errors import SpinMLError, StageError
+from spinml.pipeline.execution import NODE_FULL
+from spinml.pipeline.filesystems import no_room
 from spinml.pipeline.stages import Stage
 
 _DEATHS = (
@@ -51,6 +53,10 @@ def stage_error(stage: Stage, error: BaseException) -> SpinMLError:
     own = raised_on_purpose(error)
     if own is not None:
         return own
+    for cause in causes(error):
+        full = no_room(cause, NODE_FULL)
+        if full is not None:
+            return full
     cause = getattr(error, "cause", None) or error
     return StageError(
         f"the stage {stage.kind} failed: {type(cause).__name__}",

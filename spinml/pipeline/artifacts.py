@@ -8,13 +8,15 @@ put one by one can be finished.
 
 from __future__ import annotations
 
-import io
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from spinml.errors import ArtifactError, ArtifactNotFoundError
 from spinml.pipeline.filesystems import Location, locate, store_errors
@@ -29,33 +31,46 @@ from spinml.pipeline.manifest import (
 )
 from spinml.pipeline.stages import ArtifactKey, StageKind, check_tenant
 
-_UNFINISHED = ".part-"
 _PROBE = ".probe/"
 """No tenant's: these begin with a letter or a digit."""
+PATIENCE_S = 120.0
+"""How long stages wait for a store that is away."""
+ANSWER_PATIENCE_S = 3.0
+"""How long somebody who waits for an answer is let wait."""
+_Result = TypeVar("_Result")
 _ARTIFACT_FILE = re.compile(
     rf"(?P<kind>{'|'.join(StageKind)})/(?P<digest>[0-9a-f]{{64}})/(?P<name>.+)"
 )
 
 
 class ArtifactStore:
-    """Artifacts under one URL. Cheap to pickle: only the URL travels, credentials do not."""
+    """Artifacts under one URL. Cheap to pickle: only the URL travels, credentials do not.
 
-    def __init__(self, url: str, s3_endpoint: str | None = None) -> None:
+    Every operation may be repeated, and is while the store is away, for ``patience_s`` seconds.
+    Then it raises StoreUnavailableError; where there is no room, StorageFullError at once.
+    """
+
+    def __init__(
+        self, url: str, s3_endpoint: str | None = None, patience_s: float = PATIENCE_S
+    ) -> None:
         self.url = url
         self.s3_endpoint = s3_endpoint
+        self.patience_s = patience_s
         self._at: Location = locate(url, s3_endpoint)
 
     @classmethod
-    def from_url(cls, url: str, s3_endpoint: str | None = None) -> ArtifactStore:
+    def from_url(
+        cls, url: str, s3_endpoint: str | None = None, patience_s: float = PATIENCE_S
+    ) -> ArtifactStore:
         """The store at ``file:///folder``, ``file://~/folder`` or ``s3://bucket/prefix``.
 
         Raises:
             ArtifactError: the URL names no such place.
         """
-        return cls(url, s3_endpoint)
+        return cls(url, s3_endpoint, patience_s)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.url, self.s3_endpoint)
+        return type(self), (self.url, self.s3_endpoint, self.patience_s)
 
     def probe(self) -> None:
         """See whether the store takes a file, gives it back and erases it.
@@ -65,7 +80,7 @@ class ArtifactStore:
         """
         path, written = f"{self._at.root}/{_PROBE}{uuid.uuid4().hex}", uuid.uuid4().bytes
         with store_errors("take a file and give it back"):
-            self._write(path, io.BytesIO(written))
+            self._at.write(path, written)
             try:
                 read = self._read(path)
             finally:
@@ -77,13 +92,15 @@ class ArtifactStore:
 
     def exists(self, key: ArtifactKey) -> bool:
         """Whether the artifact is there, complete."""
-        with store_errors("look up an artifact"):
-            return self._at.is_file(self._path(key, MANIFEST_NAME))
+        path = self._path(key, MANIFEST_NAME)
+        return self._patiently("look up an artifact", lambda: self._at.is_file(path))
 
     def publish(
         self, key: ArtifactKey, folder: Path, figures: Mapping[str, Any] | None = None
     ) -> Manifest:
         """Upload the files under ``folder``, then make the artifact visible.
+
+        What is visible stays as it is: who was taken for dead and comes late changes nothing.
 
         Args:
             figures: JSON-able figures of the stage; nothing private.
@@ -94,10 +111,10 @@ class ArtifactStore:
         names = files_below(folder)
         if not names:
             raise ArtifactError(f"the {key.kind} stage wrote no file")
+        if self.exists(key):
+            return self.read_manifest(key)
         entries = [self.put_file(key, name, folder / name) for name in names]
-        with store_errors("delete what a crash left"):
-            for stray in set(self.list_files(key)) - set(names):
-                self._at.delete_file(self._path(key, stray))
+        self.delete_files(key, set(self.list_files(key)) - set(names))
         return self._write_manifest(key, entries, figures or {})
 
     def seal(
@@ -128,13 +145,9 @@ class ArtifactStore:
             ArtifactNotFoundError: not there, or not complete.
             ArtifactError: damaged, or of another artifact.
         """
-        if not self.exists(key):
-            raise ArtifactNotFoundError(
-                f"no {key.kind} artifact {key.digest[:12]} in the store",
-                remedy="run the plan again; it makes what is missing",
-            )
-        with store_errors("read a manifest"):
-            data = self._read(self._path(key, MANIFEST_NAME))
+        path = self._path(key, MANIFEST_NAME)
+        with _absent(key, f"no {key.kind} artifact"):
+            data = self._patiently("read a manifest", lambda: self._read(path))
         manifest = parse_manifest(data)
         if (manifest.kind, manifest.digest) != (key.kind, key.digest):
             raise ArtifactError(f"the manifest of {key.kind} {key.digest[:12]} names another one")
@@ -143,33 +156,44 @@ class ArtifactStore:
     def fetch(self, key: ArtifactKey, into: Path) -> Path:
         """Download the artifact's files into the folder ``into``, checking size and SHA-256.
 
+        A damaged artifact is visible no longer, for else every run that shares it would fail.
+
         Raises:
             ArtifactNotFoundError: not there, or not complete.
-            ArtifactError: a file is missing or is not what the manifest says.
+            ArtifactError: a file is missing or, twice, is not what the manifest says.
         """
         for entry in self.read_manifest(key).files:
-            got = self._download_file(key, entry.name, into)
-            if got != entry:
-                (into / entry.name).unlink()
+            if not (self._is_whole(key, entry, into) or self._is_whole(key, entry, into)):
+                (into / entry.name).unlink(missing_ok=True)
+                self._hide(key)
                 raise ArtifactError(
-                    f"a file of {key.kind} {key.digest[:12]} is damaged: {got.size_bytes} bytes, "
-                    f"{entry.size_bytes} wanted, or another SHA-256",
-                    remedy="delete the artifact; the next run makes it again",
+                    f"a file of {key.kind} {key.digest[:12]} was damaged or missing",
+                    remedy="submit the run again: what is damaged is made anew",
                 )
         return into
 
+    def _hide(self, key: ArtifactKey) -> None:
+        path = self._path(key, MANIFEST_NAME)
+        self._patiently("delete a manifest", lambda: self._at.delete_file(path))
+
+    def _is_whole(self, key: ArtifactKey, entry: FileEntry, into: Path) -> bool:
+        try:
+            return self._download_file(key, entry.name, into) == entry
+        except ArtifactNotFoundError:
+            return False
+
     def delete(self, key: ArtifactKey) -> None:
         """Erase an artifact, whole or partial; it is invisible before its first file is gone."""
-        with store_errors("delete an artifact"):
-            self._at.delete_file(self._path(key, MANIFEST_NAME))
-            self._at.delete_folder(self._path(key))
+        self._hide(key)
+        folder = self._path(key)
+        self._patiently("delete an artifact", lambda: self._at.delete_folder(folder))
 
     def delete_tenant(self, tenant: str) -> None:
         """Erase all that a tenant has here."""
         for key in self.list_keys(tenant):
             self.delete(key)
-        with store_errors("delete a tenant's artifacts"):
-            self._at.delete_folder(f"{self._at.root}/{check_tenant(tenant)}")
+        folder = f"{self._at.root}/{check_tenant(tenant)}"
+        self._patiently("delete a tenant's artifacts", lambda: self._at.delete_folder(folder))
 
     def list_keys(self, tenant: str, *, partial: bool = False) -> list[ArtifactKey]:
         """The keys of a tenant's artifacts, sorted.
@@ -194,16 +218,20 @@ class ArtifactStore:
             ArtifactError: a bad name, or the store cannot be written.
         """
         path = self._path(key, check_name(name))
-        with source.open("rb") as stream, store_errors("write a file"):
-            size, sha256 = self._write(path, stream)
+        with source.open("rb") as stream:
+            size, sha256 = hash_stream(stream)
+        self._patiently("write a file", lambda: self._at.write(path, source))
         return FileEntry(name=name, size_bytes=size, sha256=sha256)
 
     def delete_files(self, key: ArtifactKey, names: Iterable[str]) -> None:
         """Erase single files of an artifact that is not visible yet; absent ones are skipped."""
-        present = set(self.list_files(key))
-        with store_errors("delete a file"):
-            for name in present & set(names):
-                self._at.delete_file(self._path(key, name))
+        paths = [self._path(key, name) for name in set(self.list_files(key)) & set(names)]
+
+        def delete() -> None:
+            for path in paths:
+                self._at.delete_file(path)
+
+        self._patiently("delete a file", delete)
 
     def list_files(self, key: ArtifactKey) -> list[str]:
         """The names of the files that are there, sorted, with or without a manifest."""
@@ -223,26 +251,20 @@ class ArtifactStore:
         Raises:
             ArtifactNotFoundError: no such file.
         """
-        try:
-            with store_errors("open a file"):
-                stream = self._at.filesystem.open_input_stream(self._path(key, check_name(name)))
-        except ArtifactError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise ArtifactNotFoundError(
-                    f"a file of {key.kind} {key.digest[:12]} is not in the store"
-                ) from None
-            raise
-        return cast(IO[bytes], stream)
+        path = self._path(key, check_name(name))
+        with _absent(key):
+            return self._patiently("open a file", lambda: self._at.open(path))
 
     def _download_file(self, key: ArtifactKey, name: str, into: Path) -> FileEntry:
-        target = into / check_name(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            self.open_file(key, name) as stream,
-            target.open("wb") as out,
-            store_errors("read a file"),
-        ):
-            size, sha256 = hash_stream(stream, copy_to=out)
+        path, target = self._path(key, check_name(name)), into / name
+
+        def download() -> tuple[int, str]:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self._at.open(path) as stream, target.open("wb") as out:
+                return hash_stream(stream, copy_to=out)
+
+        with _absent(key):
+            size, sha256 = self._patiently("read a file", download)
         return FileEntry(name=name, size_bytes=size, sha256=sha256)
 
     # The filesystem ----------------------------------------------------------------------------
@@ -261,35 +283,41 @@ class ArtifactStore:
             files=tuple(entries),
             figures=dict(figures),
         )
-        with store_errors("write a manifest"):
-            data = io.BytesIO(manifest.model_dump_json(indent=1).encode())
-            self._write(self._path(key, MANIFEST_NAME), data)
+        data = manifest.model_dump_json(indent=1).encode()
+        path = self._path(key, MANIFEST_NAME)
+        self._patiently("write a manifest", lambda: self._at.write(path, data))
         return manifest
 
-    def _write(self, path: str, stream: IO[bytes]) -> tuple[int, str]:
-        """Write ``path`` at once: S3 does so itself, a folder by a temporary name and a rename."""
-        filesystem = self._at.filesystem
-        if not self._at.is_local:
-            with filesystem.open_output_stream(path) as out:
-                return hash_stream(stream, copy_to=out)
-        folder, _, name = path.rpartition("/")
-        filesystem.create_dir(folder, recursive=True)
-        unfinished = f"{folder}/{_UNFINISHED}{uuid.uuid4().hex}-{name}"
-        try:
-            with filesystem.open_output_stream(unfinished) as out:
-                written = hash_stream(stream, copy_to=out)
-            filesystem.move(unfinished, path)
-        except BaseException:
-            self._at.delete_file(unfinished)
-            raise
-        return written
-
     def _read(self, path: str) -> bytes:
-        with self._at.filesystem.open_input_stream(path) as stream:
-            return cast(bytes, stream.read())
+        with self._at.open(path) as stream:
+            return stream.read()
 
     def _list(self, base: str) -> list[str]:
         """Paths of all whole files below ``base``, relative to it, sorted."""
-        with store_errors("list files"):
-            paths = self._at.files_below(base)
-        return [path.removeprefix(f"{base}/") for path in paths if _UNFINISHED not in path]
+        paths = self._patiently("list files", lambda: self._at.files_below(base))
+        return [path.removeprefix(f"{base}/") for path in paths]
+
+    def _patiently(self, action: str, call: Callable[[], _Result]) -> _Result:
+        """Do what may be repeated, waiting for a store that is away for a while."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(ConnectionError),
+            wait=wait_random_exponential(multiplier=0.2, max=10),
+            stop=stop_after_delay(self.patience_s),
+            reraise=True,
+        )
+        with store_errors(action):
+            return retrying(call)
+
+
+@contextmanager
+def _absent(key: ArtifactKey, what: str = "no such file of artifact") -> Iterator[None]:
+    """A file that is not there is an ArtifactNotFoundError."""
+    try:
+        yield
+    except ArtifactError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise ArtifactNotFoundError(
+                f"{what} {key.digest[:12]} in the store",
+                remedy="run the plan again; it makes what is missing",
+            ) from None
+        raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -14,6 +16,7 @@ from spinml.pipeline.stages import ArtifactKey
 
 CACHE_ENV = "SPINML_CACHE_DIR"
 KEEP_S = 6 * 3600.0
+_UNFINISHED = ".part-"
 
 
 def default_folder() -> Path:
@@ -43,11 +46,12 @@ class NodeCache:
         """
         home = self.folder / key.path
         if home.is_dir() and store.exists(key):
-            os.utime(home)
-            return home
+            with contextlib.suppress(FileNotFoundError):  # evicted or pruned just now
+                os.utime(home)
+                return home
         self.prune()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        unfinished = self.folder / f".part-{uuid.uuid4().hex}"
+        unfinished = self.folder / f"{_UNFINISHED}{uuid.uuid4().hex}"
         try:
             store.fetch(key, unfinished)
             home.parent.mkdir(parents=True, exist_ok=True)
@@ -58,22 +62,43 @@ class NodeCache:
 
     @staticmethod
     def _appear(unfinished: Path, home: Path) -> None:
-        """Rename into place; another worker that was faster wrote the same bytes."""
-        try:
-            unfinished.rename(home)
-        except OSError:
-            if not home.is_dir():
-                raise
+        """Rename into place; another worker that was faster wrote the same."""
+        while not home.is_dir():
+            try:
+                unfinished.rename(home)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
 
     def evict(self, key: ArtifactKey) -> None:
         """Forget an artifact on this node."""
         home = self.folder / key.path
-        if home.is_dir():
-            shutil.rmtree(home)
+        while home.is_dir():
+            with contextlib.suppress(FileNotFoundError):  # another process evicts it, too
+                shutil.rmtree(home)
 
     def prune(self) -> None:
-        """Remove what was not used for ``keep_s``, and downloads that a crash left behind."""
+        """Remove what was not used for ``keep_s``, and downloads that a crash left behind.
+
+        Other workers fetch, evict and prune meanwhile.
+        """
         oldest = time.time() - self.keep_s
-        for folder in [*self.folder.glob("*/*/*"), *self.folder.glob(".part-*")]:
-            if folder.stat().st_mtime < oldest:
-                shutil.rmtree(folder, ignore_errors=True)
+        artifacts = (
+            home
+            for tenant in _folders(self.folder)
+            for kind in _folders(tenant)
+            for home in _folders(kind)
+        )
+        unfinished = (home for home in _folders(self.folder) if home.name.startswith(_UNFINISHED))
+        for home in [*artifacts, *unfinished]:
+            with contextlib.suppress(FileNotFoundError):
+                if home.stat().st_mtime < oldest:
+                    shutil.rmtree(home, ignore_errors=True)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in ``folder``; none if it is gone."""
+    try:
+        return [path for path in folder.iterdir() if path.is_dir()]
+    except FileNotFoundError:
+        return []

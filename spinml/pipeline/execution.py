@@ -11,8 +11,11 @@ from pathlib import Path
 from spinml.config import ServerConfig
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.cache import NodeCache
+from spinml.pipeline.filesystems import no_room
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import ArtifactKey, Progress, Stage, StageContext, StageFunction
+
+NODE_FULL = "the disk of a worker's node is full"
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,17 @@ class Workplace:
 
         Raises:
             ArtifactError: an input is gone or damaged, or the store cannot be written.
+            StorageFullError: there is no room in the store or on this node's disk.
             Whatever ``function`` raises; nothing is published then.
         """
         started = time.monotonic()
         inputs = self.fetch_inputs(task)
-        with tempfile.TemporaryDirectory(prefix=f"spinml-{task.stage.kind}-") as folder:
-            out = Path(folder)
-            context = StageContext(task.stage, inputs, out, self.config, progress)
-            figures = dict(function(context))
-            figures["seconds"] = round(time.monotonic() - started, 3)
-            self.store.publish(task.key, out, figures)
+        try:
+            with tempfile.TemporaryDirectory(prefix=f"spinml-{task.stage.kind}-") as folder:
+                out = Path(folder)
+                context = StageContext(task.stage, inputs, out, self.config, progress)
+                figures = dict(function(context))
+                figures["seconds"] = round(time.monotonic() - started, 3)
+                self.store.publish(task.key, out, figures)
+        except OSError as error:
+            raise no_room(error, NODE_FULL) or error from None

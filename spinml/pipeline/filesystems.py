@@ -1,72 +1,93 @@
-"""Where an artifact store lies: a folder or an S3 bucket, told by its URL."""
+"""Where an artifact store lies: a folder or an S3 bucket, told by its URL.
+
+Both raise OSErrors alone: FileNotFoundError, PermissionError, ENOSPC where there is no room, and
+ConnectionError for what may pass by itself: the server is away, overloaded or answers 500.
+"""
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Protocol
 from urllib.parse import urlsplit
 
-import boto3
-import pyarrow.fs as pafs
-from botocore.config import Config as BotoConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from spinml.errors import ArtifactError, StorageFullError, StoreUnavailableError
+from spinml.pipeline.s3 import S3Bucket, s3_client
 
-from spinml.errors import ArtifactError
-
-CONNECT_TIMEOUT_S = 5.0
-REQUEST_TIMEOUT_S = 60.0
+_UNFINISHED = ".part-"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@dataclass(frozen=True)
-class Location:
-    """A pyarrow filesystem and the folder (or ``bucket/prefix``) of the store in it."""
+class Location(Protocol):
+    """Files by path; ``root`` is the folder (or ``bucket/prefix``) of the store."""
 
-    filesystem: Any
     root: str
-    s3_client: Any = None
-    """boto3's, for erasing: pyarrow leaves a marker object where a deleted file's folder was, and
-    some servers refuse that. None for a folder."""
 
-    @property
-    def is_local(self) -> bool:
-        return self.s3_client is None
+    def is_file(self, path: str) -> bool: ...
 
-    def is_file(self, path: str) -> bool:
-        """Whether a file (an object) is there."""
-        return bool(self.filesystem.get_file_info(path).type == pafs.FileType.File)
+    def files_below(self, folder: str) -> list[str]:
+        """Paths of all whole files below ``folder``, sorted; none if it is not there."""
 
-    def files_below(self, base: str) -> list[str]:
-        """Paths of all files below the folder ``base``, sorted."""
-        selector = pafs.FileSelector(base, recursive=True, allow_not_found=True)
-        infos = self.filesystem.get_file_info(selector)
-        return sorted(info.path for info in infos if info.type == pafs.FileType.File)
+    def open(self, path: str) -> IO[bytes]: ...
+
+    def write(self, path: str, source: Path | bytes) -> None:
+        """Write a file; it appears whole or not at all."""
 
     def delete_file(self, path: str) -> None:
         """Erase one file; one that is not there is no error."""
-        if self.is_local:
-            Path(path).unlink(missing_ok=True)
-            return
-        bucket, _, key = path.partition("/")
-        try:
-            self.s3_client.delete_object(Bucket=bucket, Key=key)
-        except (BotoCoreError, ClientError) as error:
-            raise OSError(type(error).__name__) from error
 
     def delete_folder(self, path: str) -> None:
         """Erase all files below ``path``, and the folder itself where there are folders."""
-        for file in self.files_below(path):
-            self.delete_file(file)
-        if self.is_local and Path(path).exists():
+
+
+class LocalFolder:
+    """A folder of this machine, or one that all nodes mount."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def is_file(self, path: str) -> bool:
+        return Path(path).is_file()
+
+    def files_below(self, folder: str) -> list[str]:
+        below = Path(folder).rglob("*")
+        return sorted(p.as_posix() for p in below if _UNFINISHED not in p.name and p.is_file())
+
+    def open(self, path: str) -> IO[bytes]:
+        return Path(path).open("rb")
+
+    def write(self, path: str, source: Path | bytes) -> None:
+        """By a temporary name, on the disk before it has its own: also the power may fail."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(f"{_UNFINISHED}{uuid.uuid4().hex}-{target.name}")
+        try:
+            stream = source.open("rb") if isinstance(source, Path) else io.BytesIO(source)
+            with unfinished.open("wb") as out, stream:
+                shutil.copyfileobj(stream, out)
+                out.flush()
+                os.fsync(out.fileno())
+            unfinished.replace(target)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
+
+    def delete_file(self, path: str) -> None:
+        Path(path).unlink(missing_ok=True)
+
+    def delete_folder(self, path: str) -> None:
+        if Path(path).exists():
             shutil.rmtree(path)
 
 
 def locate(url: str, s3_endpoint: str | None = None) -> Location:
-    """The filesystem of ``file:///folder``, ``file://~/folder`` or ``s3://bucket/prefix``.
+    """The place of ``file:///folder``, ``file://~/folder`` or ``s3://bucket/prefix``.
 
     S3 credentials and region come from the environment (``AWS_ACCESS_KEY_ID`` …) or the machine's
     role, never from the URL.
@@ -90,41 +111,44 @@ def locate(url: str, s3_endpoint: str | None = None) -> Location:
         root = Path(path).expanduser()
         if not root.is_absolute():
             raise ArtifactError("file:// is followed by an absolute folder or by ~/")
-        return Location(pafs.LocalFileSystem(), root.as_posix())
+        return LocalFolder(root.as_posix())
     if parts.scheme == "s3":
-        return _s3(path, s3_endpoint)
+        return S3Bucket(path, s3_client(s3_endpoint))
     raise ArtifactError(
         f"an artifact store of scheme {parts.scheme or 'none'!r}",
         remedy="use file:///folder or s3://bucket/prefix",
     )
 
 
-def _s3(root: str, endpoint: str | None) -> Location:
-    # Servers other than Amazon's refuse chunked uploads with trailing checksums (411).
-    os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
-    options: dict[str, Any] = {}
-    region = os.environ.get("AWS_REGION")
-    if endpoint is not None:
-        parts = urlsplit(endpoint)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ArtifactError("an S3 endpoint is written http://host:port or https://host")
-        region = region or "us-east-1"
-        options = {"endpoint_override": parts.netloc, "scheme": parts.scheme, "region": region}
-    filesystem = pafs.S3FileSystem(
-        connect_timeout=CONNECT_TIMEOUT_S, request_timeout=REQUEST_TIMEOUT_S, **options
-    )
-    timeouts = BotoConfig(connect_timeout=CONNECT_TIMEOUT_S, read_timeout=REQUEST_TIMEOUT_S)
-    client = boto3.client("s3", endpoint_url=endpoint, region_name=region, config=timeouts)
-    return Location(filesystem, root, client)
-
-
 @contextmanager
 def store_errors(action: str) -> Iterator[None]:
-    """Turn what the filesystem raises into an ArtifactError that names no path and no key."""
+    """Turn what the filesystem raises into an ArtifactError that names no path and no key.
+
+    Raises:
+        StoreUnavailableError: what may pass by itself.
+        StorageFullError: no room.
+        ArtifactError: anything else.
+    """
     try:
         yield
+    except ConnectionError as error:
+        raise StoreUnavailableError(
+            f"the artifact store cannot be reached to {action}",
+            remedy="try again later; the operator finds it by /readyz and store.artifacts",
+        ) from error
     except OSError as error:
+        full = no_room(error, f"there is no room to {action}")
+        if full is not None:
+            raise full from error
         raise ArtifactError(
             f"the artifact store failed to {action}: {type(error).__name__}",
             remedy="check the store's URL, its credentials and that it is reachable",
         ) from error
+
+
+def no_room(error: BaseException, message: str) -> StorageFullError | None:
+    """A StorageFullError if ``error`` says that a disk is full (or a quota, or a size's limit)."""
+    if not isinstance(error, OSError) or error.errno not in _NO_ROOM:
+        return None
+    remedy = "free space or delete runs; submitted again, a run goes on from its stages done"
+    return StorageFullError(message, remedy=remedy)

@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from spinml.errors import (
+    ArtifactError,
     AuthenticationError,
     ExpiredKeyError,
     InvalidRequestError,
@@ -19,10 +19,14 @@ from spinml.errors import (
     ScopeMissingError,
     ServerUnavailableError,
     SpinMLError,
+    StorageFullError,
+    StoreUnavailableError,
 )
-from spinml.service.database import unavailable
+from spinml.service.database import UNAVAILABLE, unavailable
 
 RETRY_AFTER_S = 2
+STORE_ERRORS = frozenset({ArtifactError, StorageFullError, StoreUnavailableError})
+"""What a route that uses the artifact store may answer with."""
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -41,9 +45,11 @@ def add_error_handlers(app: FastAPI) -> None:
         message = "the request is not valid: " + "; ".join(problems)
         return _answer(request, InvalidRequestError(message, details={"problems": problems}))
 
-    @app.exception_handler(DBAPIError)
-    async def on_database(request: Request, error: DBAPIError) -> JSONResponse:
+    async def on_database(request: Request, error: Exception) -> JSONResponse:
         return _answer(request, unavailable(error))
+
+    for kind in UNAVAILABLE:
+        app.add_exception_handler(kind, on_database)
 
     @app.exception_handler(HTTPException)
     async def on_http(request: Request, error: HTTPException) -> JSONResponse:

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    InterfaceError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
 from spinml.errors import ConfigError, ServerUnavailableError
@@ -16,6 +23,23 @@ from spinml.service import schema
 from spinml.service.locks import lock_schema
 
 _WRITES = "spinml_writes"
+UNAVAILABLE = (OperationalError, InterfaceError, InternalError, PoolTimeoutError)
+"""What is raised while the database is away, restarting, full or busy: it may pass by itself."""
+_ON_CONNECT = (
+    # A server that is cut off from a client, or a client that hangs, must not hold locks for ever.
+    "SET idle_in_transaction_session_timeout = '5min'",
+    "SET tcp_keepalives_idle = 30",
+    "SET tcp_keepalives_interval = 10",
+    "SET tcp_keepalives_count = 3",
+)
+_KEEPALIVES = {
+    "connect_timeout": 5,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""The same on the client's side (libpq's options; seconds, and milliseconds for the last)."""
 
 
 class Database:
@@ -71,7 +95,7 @@ class Database:
             with self._writing.begin() as connection:
                 lock_schema(connection)
                 yield connection
-        except DBAPIError as error:
+        except UNAVAILABLE as error:
             raise unavailable(error) from None
 
     def check(self) -> None:
@@ -84,7 +108,7 @@ class Database:
         try:
             with self._engine.connect() as connection:
                 schema.check(connection)
-        except DBAPIError as error:
+        except UNAVAILABLE as error:
             raise unavailable(error) from None
 
     @contextmanager
@@ -104,7 +128,7 @@ class Database:
         self._engine.dispose()
 
 
-def unavailable(error: DBAPIError) -> ServerUnavailableError:
+def unavailable(error: Exception) -> ServerUnavailableError:
     """What a caller is told when the database fails: neither statement nor address."""
     return ServerUnavailableError(
         f"the database cannot be used: {type(error).__name__}",
@@ -125,14 +149,6 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-_POSTGRESQL_LIMITS = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 25_000,
-}
-"""libpq's, in seconds (the last in ms): a server that vanished must not hold a thread for hours."""
 _REMEDY = "give sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
 
 
@@ -162,8 +178,17 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url, pool_pre_ping=True, connect_args=_POSTGRESQL_LIMITS)
+        engine = create_engine(url, pool_pre_ping=True, connect_args=_KEEPALIVES)
     except (NoSuchModuleError, ModuleNotFoundError):
         raise ConfigError(
             "the PostgreSQL driver is not installed", remedy="pip install 'spinml[server]'"
         ) from None
+
+    @event.listens_for(engine, "connect")
+    def _settings(connection: Any, record: Any) -> None:
+        with connection.cursor() as cursor:
+            for statement in _ON_CONNECT:
+                cursor.execute(statement)
+        connection.commit()
+
+    return engine

@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from spinml.config import RetentionConfig
 from spinml.errors import ArtifactError
@@ -55,6 +55,7 @@ class Dispatcher:
             poll_s: how often to look for runs and cancellations.
         """
         self.owner = uuid.uuid4().hex
+        """Names this dispatcher in its heartbeats."""
         self._database = database
         self._store = store
         self._execute = execute
@@ -74,7 +75,7 @@ class Dispatcher:
         """Begin.
 
         Raises:
-            DBAPIError: the database cannot be reached.
+            SQLAlchemyError: the database cannot be reached.
         """
         self._beat()
         self._thread.start()
@@ -92,7 +93,7 @@ class Dispatcher:
             work.thread.join(max(0.0, deadline - time.monotonic()))
         try:
             sign_off(self._database, self.owner)
-        except DBAPIError as error:  # its heartbeat grows old instead
+        except SQLAlchemyError as error:  # its heartbeat grows old instead
             _log.warning("dispatcher: ends without signing off: %s", type(error).__name__)
 
     @property
@@ -106,7 +107,7 @@ class Dispatcher:
                 self._beat()
                 self._attend()
                 self._take()
-            except (DBAPIError, ArtifactError) as error:
+            except (SQLAlchemyError, ArtifactError) as error:
                 _log.warning("dispatcher: tries again after %s", type(error).__name__)
             self._stopping.wait(self._poll_s)
 
@@ -121,7 +122,7 @@ class Dispatcher:
         self._works = [work for work in self._works if work.thread.is_alive()]
         for work in self._works:
             try:
-                asked = renew_lease(self._database, self.owner, work.claim.run_id, self._lease_s)
+                asked = renew_lease(self._database, work.owner, work.claim.run_id, self._lease_s)
             except LeaseLostError:
                 work.abandon()
             else:
@@ -131,14 +132,17 @@ class Dispatcher:
     def _take(self) -> None:
         """Begin runs while there is room."""
         while len(self._works) < self._max_concurrent_runs and not self._stopping.is_set():
-            claim = claim_run(self._database, self.owner, self._lease_s)
+            # An owner for each claim: a run that this dispatcher lost and takes up again is not
+            # written to by the work that it abandoned.
+            owner = uuid.uuid4().hex
+            claim = claim_run(self._database, owner, self._lease_s)
             if claim is None:
                 return
             if not claim.adopted:
                 metrics.run_begun(claim.queued_s)
             with bound(run=str(claim.run_id)):
                 _log.info("run %s", "adopted" if claim.adopted else "begun")
-            work = RunWork(self._database, self._store, self.owner, claim, self._execute)
+            work = RunWork(self._database, self._store, owner, claim, self._execute)
             self._works.append(work)
             work.thread.start()
 
@@ -149,7 +153,7 @@ class Dispatcher:
                 finish_erasures(self._database, self._store, self._evict)
                 self._tidy()
                 keep_policy(self._database, self._store, self._evict, self._retention)
-            except (DBAPIError, ArtifactError) as error:
+            except (SQLAlchemyError, ArtifactError) as error:
                 _log.warning("retention: tries again after %s", type(error).__name__)
             self._stopping.wait(KEEP_POLICY_EVERY_S)
 

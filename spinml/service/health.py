@@ -12,11 +12,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 
-from sqlalchemy.exc import DBAPIError
-
 from spinml.distributed.cluster import ping
 from spinml.errors import ServerUnavailableError, SpinMLError
-from spinml.service.database import Database, unavailable
+from spinml.service.database import UNAVAILABLE, Database, unavailable
 from spinml.service.heartbeats import FRESH_S, latest
 from spinml.service.models import now
 from spinml.service.state import ServiceState
@@ -113,7 +111,7 @@ def expect_dispatcher(database: Database) -> None:
 
     Raises:
         ServerUnavailableError: the last heartbeat is too old, or there is none.
-        DBAPIError: the database cannot be asked.
+        SQLAlchemyError: the database cannot be asked.
     """
     with database.read() as session:
         heartbeat = latest(session)
@@ -130,7 +128,7 @@ def _wrong(test: Callable[[], None]) -> str | None:
         test()
     except SpinMLError as error:
         return error.message
-    except DBAPIError as error:
+    except UNAVAILABLE as error:
         return unavailable(error).message
     except Exception as error:  # noqa: BLE001 - whatever it is, the check has failed
         return type(error).__name__

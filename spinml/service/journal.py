@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from spinml.pipeline.stages import StageKind
@@ -48,9 +49,13 @@ def _charge(session: Session, run: Run, stage: RunStage) -> None:
 
     One charge for each stage of a run: where a dispatcher took the stage up again, what the last
     one needed stands. A stage that was reused has no seconds of this run, unless its dispatcher
-    died between the artifact and the report.
+    died under it: between the artifact and the report, or before another run made the artifact,
+    whose images these are then.
     """
-    drawn = stage.kind == StageKind.GENERATE and stage.state in (StageState.DONE, StageState.REUSED)
+    drawn = stage.kind == StageKind.GENERATE and (
+        stage.state == StageState.DONE
+        or (stage.state == StageState.REUSED and not _made_by_another(session, run, stage))
+    )
     session.merge(
         Charge(
             run_id=run.id,
@@ -62,6 +67,21 @@ def _charge(session: Session, run: Run, stage: RunStage) -> None:
             at=now(),
         )
     )
+
+
+def _made_by_another(session: Session, run: Run, stage: RunStage) -> bool:
+    """Whether another run of the tenant made the stage's artifact, or is about to say so."""
+    query = (
+        select(RunStage.run_id)
+        .join(Run, Run.id == RunStage.run_id)
+        .where(
+            Run.tenant_id == run.tenant_id,
+            RunStage.digest == stage.digest,
+            RunStage.run_id != run.id,
+            RunStage.state.in_((StageState.RUNNING, StageState.DONE)),
+        )
+    )
+    return session.scalar(query.limit(1)) is not None
 
 
 def _append(session: Session, run: Run, kind: str, data: dict[str, Any]) -> None:

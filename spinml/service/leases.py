@@ -15,16 +15,19 @@ from typing import Any, Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
+from spinml.errors import StageError
 from spinml.pipeline.manifest import Manifest
-from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import StageKind
 from spinml.service.database import Database
 from spinml.service.journal import record_stage, record_state, settle_stages
 from spinml.service.ledger import note_stored
 from spinml.service.locks import lock_queue
-from spinml.service.models import Run, RunStage, RunState, StageState, now
-from spinml.service.plans import plan_from_json, still_needs_bundle
+from spinml.service.models import Event, Run, RunStage, RunState, StageState, now
+from spinml.service.plans import still_needs_bundle
 from spinml.service.queue import next_run, serve
+
+MAX_ADOPTIONS = 5
+"""How often a run is adopted while none of its stages gets done; it may be what kills them."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,9 @@ class Claim:
 
     run_id: uuid.UUID
     tenant: str
-    plan: Plan
+    plan: dict[str, Any]
+    """As :func:`spinml.service.plans.plan_to_json` made it. Whoever executes it reads it: one that
+    cannot be read fails its run, and must not keep the queue from going on."""
     adopted: bool
     """Whether another dispatcher had begun it."""
     queued_s: float
@@ -74,30 +79,60 @@ def claim_run(
     at = at or now()
     with database.write() as session:
         lock_queue(session)
-        abandoned = session.scalar(
-            select(Run)
-            .where(Run.state == RunState.RUNNING, Run.lease_until < at)
-            .order_by(Run.created_at)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
-        run = abandoned or next_run(session, at)
+        run = _abandoned(session, at)
+        adopted = run is not None
+        run = run or next_run(session, at)
         if run is None:
             return None
-        adopted = run is abandoned
+        if run.lease_owner is not None or not adopted:  # else it was released on purpose
+            record_state(session, run, RunState.RUNNING)
         run.lease_owner = owner
         run.lease_until = at + timedelta(seconds=lease_s)
         run.claimed_at = at
-        if not adopted:
-            record_state(session, run, RunState.RUNNING)
         return Claim(
             run.id,
             run.tenant_id,
-            plan_from_json(run.plan),
+            run.plan,
             adopted,
             queued_s=0.0 if adopted else max(0.0, (at - run.created_at).total_seconds()),
             gpus={stage.digest: stage.gpus for stage in run.stages},
         )
+
+
+def _abandoned(session: Session, at: datetime) -> Run | None:
+    """The oldest run whose lease has passed, locked. One that ended its dispatcher again and again,
+    or that nobody could finish a stage of, fails here."""
+    query = (
+        select(Run)
+        .where(Run.state == RunState.RUNNING, Run.lease_until < at)
+        .options(selectinload(Run.stages))
+        .order_by(Run.created_at)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    while (run := session.scalar(query)) is not None:
+        begun = _begun_since_progress(session, run)
+        if run.lease_owner is None or begun <= MAX_ADOPTIONS:
+            return run
+        error = StageError(
+            f"its dispatcher went away {begun} times before a stage was done",
+            remedy="tell the operator the run's id; the dispatcher's log has the reason",
+        )
+        _finish(session, run, RunState.FAILED, error.as_dict(), at)
+        session.flush()
+    return None
+
+
+def _begun_since_progress(session: Session, run: Run) -> int:
+    """How often the run was begun or adopted since a stage of it was last done."""
+    events = select(Event.seq).where(Event.run_id == run.id)
+    done = Event.data[("stage", "state")].as_string() == StageState.DONE
+    last = session.scalar(
+        events.where(Event.kind == "stage", done).order_by(Event.seq.desc()).limit(1)
+    )
+    running = Event.data["state"].as_string() == RunState.RUNNING
+    begun = events.where(Event.kind == "state", running, Event.seq > (last or 0))
+    return len(session.scalars(begun).all())
 
 
 def renew_lease(database: Database, owner: str, run_id: uuid.UUID, lease_s: float) -> bool:
@@ -136,9 +171,9 @@ def report_stage(
         if manifest is not None:
             note_stored(session, run.tenant_id, manifest)
         stage = session.get_one(RunStage, (run_id, report.digest))
-        waits_still = state == stage.state == StageState.WAITING
+        is_known = state == stage.state and state in (StageState.WAITING, StageState.REUSED)
         made_by_this_run = state is StageState.REUSED and stage.state == StageState.DONE
-        if stage.kind == StageKind.SEGMENT or waits_still or made_by_this_run:
+        if stage.kind == StageKind.SEGMENT or is_known or made_by_this_run:
             return False
         stage.state = state
         stage.done, stage.total, stage.unit = report.done, report.total, report.unit[:24]
@@ -164,21 +199,27 @@ def finish_run(
         LeaseLostError: the run is no longer this dispatcher's.
     """
     with database.write() as session:
-        run = _held(session, owner, run_id)
-        serve(session, run, at or now())
-        settle_stages(session, run, state)
-        record_state(session, run, state, error)
-        run.needs_bundle = False
+        _finish(session, _held(session, owner, run_id), state, error, at or now())
 
 
 def release_run(database: Database, owner: str, run_id: uuid.UUID) -> None:
-    """Leave a running run to whoever adopts it first.
+    """Leave a running run to whoever adopts it first; that is no death of a dispatcher.
 
     Raises:
         LeaseLostError: the run is no longer this dispatcher's.
     """
     with database.write() as session:
-        _held(session, owner, run_id).lease_until = now() - timedelta(seconds=1)
+        run = _held(session, owner, run_id)
+        run.lease_owner, run.lease_until = None, now() - timedelta(seconds=1)
+
+
+def _finish(
+    session: Session, run: Run, state: RunState, error: dict[str, Any] | None, at: datetime
+) -> None:
+    serve(session, run, at)
+    settle_stages(session, run, state)
+    record_state(session, run, state, error)
+    run.needs_bundle = False
 
 
 def _held(session: Session, owner: str, run_id: uuid.UUID) -> Run:

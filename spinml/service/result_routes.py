@@ -8,10 +8,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
 
-from spinml.errors import ArtifactError, NotFoundError, NotReadyError
+from spinml.errors import NotFoundError, NotReadyError
 from spinml.pipeline.manifest import FileEntry
 from spinml.report.model import RunReport
-from spinml.service.answers import documented
+from spinml.service.answers import STORE_ERRORS, documented
 from spinml.service.auth import ResultsRun, State
 from spinml.service.report_data import assemble_report
 from spinml.service.results import (
@@ -25,7 +25,7 @@ from spinml.service.results import (
 )
 
 router = APIRouter(prefix="/v1/runs/{run_id}", tags=["results"])
-_ERRORS = documented({NotFoundError, NotReadyError, ArtifactError})
+_ERRORS = documented({NotFoundError, NotReadyError, *STORE_ERRORS})
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match")]
 
 

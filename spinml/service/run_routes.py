@@ -11,7 +11,6 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from spinml.errors import (
-    ArtifactError,
     BundleLimitError,
     ConflictError,
     MalformedBundleError,
@@ -25,7 +24,7 @@ from spinml.errors import (
 )
 from spinml.privacy.receive import bundle_from_parts
 from spinml.service import metrics, runs
-from spinml.service.answers import documented
+from spinml.service.answers import STORE_ERRORS, documented
 from spinml.service.auth import Deleter, Reader, SeenRun, State, Submitter
 from spinml.service.erasure import delete_run as delete_with_receipt
 from spinml.service.erasure import erase
@@ -63,7 +62,7 @@ IdempotencyKey = Annotated[
         201: {"headers": {"Location": {"schema": {"type": "string"}}}},
         **documented(
             {
-                ArtifactError,
+                *STORE_ERRORS,
                 BundleLimitError,
                 ConflictError,
                 MalformedBundleError,
@@ -190,7 +189,7 @@ def cancel_run(state: State, tenant: Submitter, run_id: str) -> RunStatus:
         "holds, from the store and every node's cache; `/v1/receipts` keeps their hashes. A "
         "running one is to be cancelled first."
     ),
-    responses=documented({NotFoundError, ConflictError, ArtifactError}),
+    responses=documented({NotFoundError, ConflictError, *STORE_ERRORS}),
 )
 def delete_run(state: State, tenant: Deleter, run_id: str) -> None:
     keys = delete_with_receipt(state.database, tenant, run_id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from spinml.bundle import SanitizedBundle
 from spinml.config import ServerConfig
 from spinml.distributed.caches import evict_everywhere
-from spinml.pipeline.artifacts import ArtifactStore
+from spinml.pipeline.artifacts import ANSWER_PATIENCE_S, PATIENCE_S, ArtifactStore
 from spinml.pipeline.plan import Plan, make_plan
 from spinml.service.database import Database
 from spinml.service.erasure import Evict
@@ -43,7 +43,7 @@ class ServiceState:
         def planner(bundle: SanitizedBundle) -> Plan:
             return make_plan(bundle.request, bundle.segments, config, checkpoint_id)
 
-        store = open_store(config)
+        store = open_store(config, ANSWER_PATIENCE_S)
         return cls(config, database, store, KeyVerifier(database), planner, evict_everywhere)
 
 
@@ -58,6 +58,6 @@ def open_database(config: ServerConfig) -> Database:
     return database
 
 
-def open_store(config: ServerConfig) -> ArtifactStore:
-    """The artifact store of ``config``."""
-    return ArtifactStore.from_url(config.store.artifacts, config.store.s3_endpoint)
+def open_store(config: ServerConfig, patience_s: float = PATIENCE_S) -> ArtifactStore:
+    """The artifact store of ``config``, which waits ``patience_s`` seconds for one that is away."""
+    return ArtifactStore.from_url(config.store.artifacts, config.store.s3_endpoint, patience_s)

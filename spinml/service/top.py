@@ -13,11 +13,10 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.exc import DBAPIError
 
 from spinml.config import load_config
 from spinml.service.cli import ConfigOption, JsonOption
-from spinml.service.database import Database, unavailable
+from spinml.service.database import UNAVAILABLE, Database, unavailable
 from spinml.service.models import RunState
 from spinml.service.overview import DispatcherView, Overview, StageView, overview
 from spinml.service.state import open_database
@@ -64,7 +63,7 @@ def render(view: Overview) -> RenderableType:
 def _look(database: Database) -> Overview:
     try:
         return overview(database)
-    except DBAPIError as error:
+    except UNAVAILABLE as error:
         raise unavailable(error) from None
 
 
@@ -74,7 +73,7 @@ def _follow(database: Database, every_s: float) -> None:
         while True:
             try:
                 shown = render(overview(database))
-            except DBAPIError as error:
+            except UNAVAILABLE as error:
                 shown = Text(unavailable(error).message, style="bold red")
             live.update(shown, refresh=True)
             time.sleep(every_s)

@@ -56,7 +56,7 @@ class Watch:
         """Set every gauge once.
 
         Raises:
-            DBAPIError: the database went away in the middle of it.
+            SQLAlchemyError: the database went away in the middle of it.
         """
         failed = self._readiness.failed()
         metrics.show_up(metrics.DATABASE_UP, "database" not in failed)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from spinml.errors import (
     ArtifactError,
     ArtifactNotFoundError,
+    ClusterLostError,
     SpinMLError,
     StageCancelledError,
 )
@@ -21,8 +21,9 @@ from spinml.logs import bound, describe
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.manifest import Manifest
 from spinml.pipeline.plan import Plan
+from spinml.pipeline.stages import Stage
 from spinml.service import metrics
-from spinml.service.database import Database
+from spinml.service.database import UNAVAILABLE, Database
 from spinml.service.leases import (
     Claim,
     LeaseLostError,
@@ -32,6 +33,7 @@ from spinml.service.leases import (
     report_stage,
 )
 from spinml.service.models import RunState, StageState
+from spinml.service.plans import plan_from_json
 
 REPORT_EVERY_S = 0.5
 DATABASE_PATIENCE_S = 300.0
@@ -72,9 +74,10 @@ class RunWork:
         self.claim = claim
         self._database = database
         self._store = store
-        self._owner = owner
+        self.owner = owner
         self._execute = execute
         self._ending: Callable[[], None] | None = None
+        self._stages: Mapping[str, Stage] = {}
         self._reported: dict[str, tuple[StageState, float]] = {}
         self.thread = threading.Thread(target=self._run, name=f"run-{claim.run_id}", daemon=True)
 
@@ -93,17 +96,22 @@ class RunWork:
                 self._patiently(self._outcome())
             except LeaseLostError:
                 _log.warning("another dispatcher has the run now")
-            except DBAPIError as error:  # the lease passes, and another dispatcher adopts the run
+            except UNAVAILABLE as error:  # the lease passes, and another adopts the run
                 _log.error("the database stays away: %s", type(error).__name__)
 
     def _outcome(self) -> Callable[[], None]:
         """Execute the plan; how to write down what became of it."""
         claim = self.claim
         try:
-            self._execute(claim.plan, claim.tenant, str(claim.run_id), self._report, self._must_end)
+            plan = plan_from_json(claim.plan)
+            self._stages = plan.stages
+            self._execute(plan, claim.tenant, str(claim.run_id), self._report, self._must_end)
         except StageCancelledError as error:
             return self._ending or self._finisher(RunState.FAILED, error.as_dict())
-        except (LeaseLostError, DBAPIError):
+        except ClusterLostError as error:  # not the run's fault: its lease passes, to be adopted
+            _log.error("the run is given up: %s", error.code)
+            return self._ending or _nothing
+        except (LeaseLostError, *UNAVAILABLE):
             raise
         except SpinMLError as error:
             _log.error("the run failed: %s", error.code)
@@ -130,7 +138,7 @@ class RunWork:
 
         def write() -> None:
             run_id = self.claim.run_id
-            told = report_stage(self._database, self._owner, run_id, report, state, manifest)
+            told = report_stage(self._database, self.owner, run_id, report, state, manifest)
             if told and state not in (StageState.WAITING, StageState.RUNNING):
                 self._count(report, state, manifest)
 
@@ -139,12 +147,12 @@ class RunWork:
             return
         try:
             write()
-        except DBAPIError as error:  # the next report tells more
+        except UNAVAILABLE as error:  # the next report tells more
             _log.warning("a report is lost: %s", type(error).__name__)
 
     def _count(self, report: StageReport, state: StageState, manifest: Manifest | None) -> None:
         metrics.stage_ended(
-            self.claim.plan.stages[report.digest].kind,
+            self._stages[report.digest].kind,
             state,
             self.claim.tenant,
             seconds=report.seconds,
@@ -156,7 +164,7 @@ class RunWork:
         """Of an artifact that is there now; what is missed here, the next stocktaking finds."""
         if state not in (StageState.DONE, StageState.REUSED):
             return None
-        key = self.claim.plan.stages[digest].key(self.claim.tenant)
+        key = self._stages[digest].key(self.claim.tenant)
         try:
             return self._store.read_manifest(key)
         except ArtifactNotFoundError:  # gone, and nothing that was missing needed it
@@ -166,18 +174,18 @@ class RunWork:
             return None
 
     def _finisher(self, state: RunState, error: dict[str, Any] | None = None) -> Callable[[], None]:
-        return lambda: finish_run(self._database, self._owner, self.claim.run_id, state, error)
+        return lambda: finish_run(self._database, self.owner, self.claim.run_id, state, error)
 
     def _finish_cancelled(self) -> None:
         self._finisher(RunState.CANCELLED)()
 
     def _release(self) -> None:
-        release_run(self._database, self._owner, self.claim.run_id)
+        release_run(self._database, self.owner, self.claim.run_id)
 
     def _patiently(self, write: Callable[[], None]) -> None:
         """Write, waiting for a database that is away for a while."""
         for attempt in Retrying(
-            retry=retry_if_exception_type(DBAPIError),
+            retry=retry_if_exception_type(UNAVAILABLE),
             wait=wait_random_exponential(multiplier=0.2, max=10),
             stop=stop_after_delay(DATABASE_PATIENCE_S),
             reraise=True,

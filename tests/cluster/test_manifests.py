@@ -155,8 +155,8 @@ def test_every_environment_variable_is_read_by_somebody() -> None:
         *QUIET,
     }
     assert hub_constants.HF_HOME  # huggingface_hub makes it of the variable of that name
-    filesystems = (KUBERAY.parents[1] / "spinml/pipeline/filesystems.py").read_text()
-    assert re.search(r'environ.get\("AWS_REGION"\)', filesystems)
+    client = (KUBERAY.parents[1] / "spinml/pipeline/s3.py").read_text()
+    assert re.search(r'environ.get\("AWS_REGION"\)', client)
     for spec in cluster_specs().values():
         for group in groups(spec).values():
             names = {env["name"] for env in ray_container(group)["env"]}

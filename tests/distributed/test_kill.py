@@ -16,7 +16,9 @@ import pytest
 import ray
 
 from spinml.distributed.events import StageEvent, StageState
+from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import StageKind
+from spinml.service.leases import LeaseLostError
 from tests.distributed.conftest import Site, plan_of, states
 
 pytestmark = pytest.mark.ray
@@ -26,7 +28,9 @@ import sys
 from pathlib import Path
 import ray
 from spinml.distributed.cluster import connect
+from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import StageKind
+from spinml.service.leases import LeaseLostError
 from tests.distributed.conftest import Site
 from tests.distributed.test_kill import dataset_plan
 
@@ -78,6 +82,47 @@ def test_a_killed_worker_costs_its_stage_alone(site: Site) -> None:
         StageState.RUNNING,
         StageState.DONE,
     ]
+    executor.close()
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_a_killed_board_ends_no_stage(site: Site) -> None:
+    slow = site.stage("slow", wait_s=5)
+    executor = site.executor()
+    run = threading.Thread(
+        target=executor.run, args=(plan_of(slow), "alice", "run", lambda event: None)
+    )
+    run.start()
+    wait_for(lambda: list(site.journal.glob("slow.*")))
+    ray.kill(executor.board, no_restart=False)
+    run.join(90)
+    assert site.store.exists(slow.key("alice"))
+    assert site.executed()["slow"] == 1
+    executor.close()
+
+
+@pytest.mark.usefixtures("two_cpus")
+def test_a_lost_lease_leaves_nothing_held(site: Site) -> None:
+    """Two stages run, and nobody may be told of their end: others can still have what they held."""
+    one, two = site.stage("one", wait_s=30), site.stage("two", wait_s=30)
+    executor, running = site.executor(grace_s=0.5), []
+
+    def refuse(event: StageEvent) -> None:
+        if event.state is StageState.RUNNING:
+            running.append(event.digest)
+        if event.state is StageState.FAILED:
+            raise LeaseLostError
+
+    def lost() -> bool:
+        return len(set(running)) == 2
+
+    plan = Plan({stage.digest: stage for stage in (one, two)}, {"last": two.digest})
+    with pytest.raises(LeaseLostError):
+        executor.run(plan, "alice", "run", refuse, lost)
+    assert executor.claims.take(one.key("alice"))
+    assert executor.claims.take(two.key("alice"))
+    assert executor.pool.acquire(executor.demand(one)) is not None
+    assert executor.pool.acquire(executor.demand(two)) is not None
     executor.close()
     ray.shutdown()
 

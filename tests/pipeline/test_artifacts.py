@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,16 @@ def test_damage_is_found(store: ArtifactStore, made: Path, tmp_path: Path) -> No
     with pytest.raises(ArtifactError, match="damaged"):
         store.fetch(KEY, tmp_path / "got")
     assert not (tmp_path / "got" / "deep" / "note.txt").exists()
+    assert not store.exists(KEY), "the next run makes it anew"
+
+
+def test_who_publishes_late_changes_nothing(
+    store: ArtifactStore, made: Path, tmp_path: Path
+) -> None:
+    first = store.publish(KEY, made)
+    (made / "deep" / "note.txt").write_text("by a worker that was taken for dead")
+    assert store.publish(KEY, made) == first
+    assert (store.fetch(KEY, tmp_path / "got") / "deep" / "note.txt").read_text() == "hello"
 
 
 def test_deleting(store: ArtifactStore, made: Path) -> None:
@@ -140,6 +151,24 @@ def test_a_wrong_key_is_refused_without_naming_it(
     with pytest.raises(ArtifactError, match="failed to look up") as caught:
         store.exists(KEY)
     assert "not-the-secret" not in str(caught.value)
+
+
+def test_a_cache_is_fetched_evicted_and_pruned_by_many_at_once(made: Path, tmp_path: Path) -> None:
+    store = ArtifactStore.from_url(f"file://{tmp_path}/store")
+    keys = [ArtifactKey("alice", KEY.kind, f"{n:064x}") for n in range(4)]
+    for key in keys:
+        store.publish(key, made)
+    cache = NodeCache(tmp_path / "cache")
+
+    def work(n: int) -> None:
+        for turn in range(15):
+            key = keys[(n + turn) % len(keys)]
+            cache.fetch(store, key)
+            cache.evict(key)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert not list((tmp_path / "cache").glob("alice/*/*"))
 
 
 def test_cache_fetches_once_and_forgets(made: Path, tmp_path: Path) -> None:

@@ -17,27 +17,39 @@ from spinml.config import ServerConfig
 from spinml.distributed.caches import evict_here
 from spinml.errors import (
     ArtifactNotFoundError,
+    ClusterLostError,
     ConfigError,
     ConflictError,
     ServerUnavailableError,
 )
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.manifest import Manifest
-from spinml.pipeline.plan import make_plan
+from spinml.pipeline.plan import Plan, make_plan
 from spinml.pipeline.stages import StageKind
 from spinml.service import runs
 from spinml.service.database import Database
 from spinml.service.dispatcher import Dispatcher
 from spinml.service.erasure import delete_run, erase, finish_erasures
-from spinml.service.leases import LeaseLostError, claim_run, finish_run, release_run, renew_lease
+from spinml.service.leases import (
+    MAX_ADOPTIONS,
+    LeaseLostError,
+    claim_run,
+    finish_run,
+    release_run,
+    renew_lease,
+    report_stage,
+)
 from spinml.service.ledger import Erasure
-from spinml.service.models import Run, RunState
+from spinml.service.models import Run, RunState, StageState, now
 from spinml.service.plans import plan_from_json, plan_to_json
 from spinml.service.retention import erase_orphans
 from spinml.service.submit import store_segment
+from spinml.service.work import OnReport
 from tests.service import bundles
-from tests.service.executors import QuickExecutor
+from tests.service.executors import QuickExecutor, Report
 from tests.service.submissions import submit_to
+
+Stop = Callable[[], bool]
 
 
 @pytest.fixture
@@ -101,6 +113,100 @@ def test_a_lease_that_passed_is_adopted_and_its_old_owner_refused(
         finish_run(database, "first", run.id, RunState.FAILED)
     finish_run(database, "second", run.id, RunState.SUCCEEDED)
     assert state_of(database, run) == "succeeded"
+
+
+def test_a_run_that_kills_its_dispatchers_fails_in_the_end(
+    database: Database, store: ArtifactStore
+) -> None:
+    run, at = queue(database, store), now()
+    for n in range(1 + MAX_ADOPTIONS):
+        at += timedelta(seconds=61)
+        assert claim_run(database, f"owner {n}", 60, at) is not None
+    assert claim_run(database, "last", 60, at + timedelta(seconds=61)) is None
+    found = runs.get_run(database, "anna", str(run.id))
+    assert (found.state, (found.error or {})["code"]) == ("failed", "stage_failed")
+
+
+def test_progress_and_releases_make_the_patience_whole_again(
+    database: Database, store: ArtifactStore
+) -> None:
+    run, at = queue(database, store), now()
+    digest = next(s.digest for s in run.stages if s.kind == StageKind.FINETUNE)
+    for n in range(2 * MAX_ADOPTIONS):
+        at += timedelta(seconds=61)
+        assert claim_run(database, f"owner {n}", 60, at) is not None
+        if n == MAX_ADOPTIONS:
+            done = Report(digest, StageState.DONE, 1, 1, "steps", 1.0)
+            report_stage(database, f"owner {n}", run.id, done, StageState.DONE)
+    for n in range(2 * MAX_ADOPTIONS):
+        assert claim_run(database, f"stops {n}", 60, at + timedelta(seconds=61)) is not None
+        release_run(database, f"stops {n}", run.id)
+        at = now()
+
+
+def test_a_plan_that_cannot_be_read_fails_its_run_and_no_other(
+    database: Database, store: ArtifactStore
+) -> None:
+    broken, whole = queue(database, store, "broken"), queue(database, store, "whole")
+    with database.write() as session:
+        session.get_one(Run, broken.id).plan = {"of": "another version"}
+    dispatcher = Dispatcher(database, store, QuickExecutor(store), evict_here, poll_s=0.05)
+    dispatcher.start()
+    wait_for(lambda: state_of(database, whole) == "succeeded")
+    assert state_of(database, broken) == "failed"
+    dispatcher.stop()
+
+
+def test_work_that_was_abandoned_does_not_write_to_the_run_taken_up_again(
+    database: Database, store: ArtifactStore
+) -> None:
+    """The same dispatcher loses a run, and adopts it while its first work is still ending."""
+    run, first = queue(database, store), QuickExecutor(store)
+    let_go = threading.Event()
+    first.gate = lambda stage: let_go.is_set()
+    reports: list[str] = []
+
+    def execute(plan: Plan, tenant: str, run_id: str, on_event: OnReport, stop: Stop, /) -> None:
+        if first.entered.is_set():
+            QuickExecutor(store)(plan, tenant, run_id, on_event, stop)
+            return
+        try:
+            first(plan, tenant, run_id, on_event, lambda: False)  # a stage that does not listen
+        except LeaseLostError:
+            reports.append("refused")
+            raise
+
+    dispatcher = Dispatcher(
+        database, store, execute, evict_here, max_concurrent_runs=2, lease_s=30, poll_s=0.05
+    )
+    dispatcher.start()
+    assert first.entered.wait(10)
+    with database.write() as session:  # another dispatcher took it, and died at once
+        row = session.get_one(Run, run.id)
+        row.lease_owner, row.lease_until = "another", now() - timedelta(seconds=1)
+    wait_for(lambda: state_of(database, run) == "succeeded")
+    let_go.set()
+    wait_for(lambda: bool(reports))
+    dispatcher.stop()
+    assert state_of(database, run) == "succeeded"
+
+
+def test_a_cluster_that_went_away_is_not_the_runs_fault(
+    database: Database, store: ArtifactStore
+) -> None:
+    run, executor, tries = queue(database, store), QuickExecutor(store), []
+
+    def execute(plan: Plan, tenant: str, run_id: str, on_event: OnReport, stop: Stop, /) -> None:
+        tries.append(run_id)
+        if len(tries) == 1:
+            raise ClusterLostError("the Ray cluster went away")
+        executor(plan, tenant, run_id, on_event, stop)
+
+    dispatcher = Dispatcher(database, store, execute, evict_here, lease_s=0.5, poll_s=0.05)
+    dispatcher.start()
+    wait_for(lambda: state_of(database, run) == "succeeded")
+    dispatcher.stop()
+    assert len(tries) == 2
 
 
 def test_a_new_dispatcher_goes_on_where_a_stopped_one_was(

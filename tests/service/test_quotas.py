@@ -21,6 +21,7 @@ from spinml.service.leases import Claim, claim_run, finish_run, release_run, rep
 from spinml.service.ledger import Charge
 from spinml.service.locks import lock_tenant
 from spinml.service.models import Run, RunState, StageState, now
+from spinml.service.plans import plan_from_json
 from spinml.service.quotas import PERIOD, set_quotas, usage
 from spinml.service.runs import get_run
 from spinml.service.state import ServiceState
@@ -57,7 +58,7 @@ def tell(
     seconds: float,
     owner: str = "first",
 ) -> None:
-    (digest,) = [stage.digest for stage in found.plan if stage.kind is kind]
+    (digest,) = [stage.digest for stage in plan_from_json(found.plan) if stage.kind is kind]
     report = Report(digest, state, seconds=seconds)
     report_stage(database, owner, found.run_id, report, state)
 
@@ -114,6 +115,23 @@ def test_what_a_dead_dispatcher_had_made_is_charged(
     release_run(database, "first", found.run_id)
     tell(database, claim(database, "second"), StageKind.GENERATE, StageState.REUSED, 0, "second")
     assert used(database) == 40
+
+
+def test_images_that_another_run_drew_meanwhile_are_charged_once(
+    database: Database, store: ArtifactStore
+) -> None:
+    """A dispatcher died under the first run's stage, and the second run took it up."""
+    for key in ("one", "two"):
+        submit_to(database, store, key=key, gpus=gpus, images_per_class=4)
+    first = claim(database)
+    tell(database, first, StageKind.GENERATE, StageState.RUNNING, 3)
+    release_run(database, "first", first.run_id)
+    first, second = claim(database, "second"), claim(database, "third")
+    tell(database, second, StageKind.GENERATE, StageState.DONE, 20, "third")
+    tell(database, first, StageKind.GENERATE, StageState.REUSED, 0, "second")
+    with database.read() as session:
+        assert sum(session.scalars(select(Charge.images))) == 8
+    assert used(database) == 2 * (3 + 20), "each run's own seconds"
 
 
 def test_a_stage_under_way_when_its_run_fails_is_charged(

@@ -69,7 +69,7 @@ def execute(database: Database, store: ArtifactStore, until: StageKind | None = 
     if until is not None:
         executor.gate = lambda stage: stage.kind is not until
     try:
-        executor(claim.plan, claim.tenant, "", report, stop)  # type: ignore[arg-type]
+        executor(plan_from_json(claim.plan), claim.tenant, "", report, stop)  # type: ignore[arg-type]
     except StageCancelledError:
         assert until is not None
         return
@@ -245,7 +245,7 @@ def test_what_was_not_noted_is_found(database: Database, store: ArtifactStore) -
     submit_to(database, store)
     claim = claim_run(database, "owner", 60)
     assert claim is not None
-    QuickExecutor(store)(claim.plan, "anna", "", lambda report: None, lambda: False)
+    QuickExecutor(store)(plan_from_json(claim.plan), "anna", "", lambda report: None, lambda: False)
     before = usage(database, "anna").stored_bytes
     take_stock(database, store)
     sizes = [store.read_manifest(key).size_bytes for key in store.list_keys("anna")]

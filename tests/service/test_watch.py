@@ -27,6 +27,7 @@ from spinml.service.heartbeats import FRESH_S, beat, note_cluster
 from spinml.service.leases import claim_run, finish_run, report_stage
 from spinml.service.models import Heartbeat, Run, RunState, StageState, now
 from spinml.service.overview import StageView, overview
+from spinml.service.plans import plan_from_json
 from spinml.service.queue import QUANTUM_S, Standing, Waiting, expected_order
 from spinml.service.top import as_dict, render
 from spinml.service.watch import Watch
@@ -52,7 +53,8 @@ def busy(database: Database, store: ArtifactStore) -> Run:
     claim = claim_run(database, "me", 60)
     assert claim is not None
     assert claim.run_id == running.id
-    (digest,) = [s.digest for s in claim.plan if s.kind is StageKind.GENERATE]
+    plan = plan_from_json(claim.plan)
+    (digest,) = [s.digest for s in plan if s.kind is StageKind.GENERATE]
     report = Report(digest, StageState.RUNNING, 30, 120, "images", 10.0)
     assert report_stage(database, "me", claim.run_id, report, StageState.RUNNING)
     submit_to(database, store, "anna", "two", priority=3)

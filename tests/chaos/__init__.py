@@ -1,0 +1,1 @@
+"""The service with its real servers as processes, killed under a seed; what must hold then."""
