@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvicorn
 from pydantic import SecretStr
 
@@ -33,7 +34,7 @@ from spinml.tradeoffs.service_sweep import ServiceAccess
 from spinml.tradeoffs.submitting import submit_grid
 from tests.service.executors import QuickExecutor
 from tests.sweep.conftest import make_config
-from tests.sweep.fakes import OPERATIONS, run
+from tests.sweep.fakes import JOURNAL, OPERATIONS, run
 
 
 class SweepExecutor(QuickExecutor):
@@ -130,3 +131,13 @@ def serving(folder: Path) -> Iterator[Served]:
         server.should_exit = True
         thread.join(30)
         state.database.close()
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
+    """The service for a test; import it where it is wanted."""
+    folder = tmp_path / "served"
+    (folder / "journal").mkdir(parents=True)
+    monkeypatch.setenv(JOURNAL, str(folder / "journal"))
+    with serving(folder) as service:
+        yield service

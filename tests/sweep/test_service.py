@@ -1,10 +1,9 @@
-"""Sweeps as ordinary runs of a service: two tenants at once, killed drivers, attaching, stopping."""
+"""Sweeps as runs of a service: two tenants at once, killed drivers, attaching, stopping."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,20 +27,13 @@ from spinml.tradeoffs.run import set_up
 from spinml.tradeoffs.service_sweep import ServiceAccess
 from spinml.tradeoffs.standing import TrialState
 from tests.sweep.conftest import make_config, make_spec
-from tests.sweep.fakes import JOURNAL, OPERATIONS
+from tests.sweep.fakes import OPERATIONS
 from tests.sweep.rows import row
-from tests.sweep.served import Served, evaluate_all, serving
+from tests.sweep.served import Served, evaluate_all, served
+
+__all__ = ["served"]
 
 THREE = {"preferences": [{}, {"target": "L2"}, {"target": "L2", "background": "L2"}]}
-
-
-@pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    folder = tmp_path / "served"
-    (folder / "journal").mkdir(parents=True)
-    monkeypatch.setenv(JOURNAL, str(folder / "journal"))
-    with serving(folder) as service:
-        yield service
 
 
 def keys_of(served: Served, tenant: str) -> list[str]:
@@ -191,8 +183,8 @@ def test_a_key_is_wanted_and_stays_out_of_what_others_see(
     assert accepted.exit_code == 0, accepted.output
     assert served.keys["bert"] not in accepted.output
     assert (len(keys_of(served, "bert")), keys_of(served, "anna")) == (3, [])
+    served.accesses["anna"] = ServiceAccess(served.url, tmp_path / "nowhere")
     with pytest.raises(AuthenticationError, match="key file"):
-        served.accesses["anna"] = ServiceAccess(served.url, tmp_path / "nowhere")
         served.driver("anna", spec, tmp_path / "out")
 
 
