@@ -45,24 +45,26 @@ class ServiceCarrier:
 
     Args:
         again: begin anew the runs that failed or were cancelled before.
+        at_start: how often in a row to ask a service that does not answer at first.
 
     Raises:
         ServiceError: the service cannot be reached, or refuses the key.
         NotFoundError: to attach, and the tenant has no run of such a sweep.
     """
 
-    def __init__(self, sweep: SweepOnService, *, again: bool, patience: int = PATIENCE) -> None:
+    def __init__(self, sweep: SweepOnService, *, again: bool, at_start: int = PATIENCE) -> None:
         self._sweep = sweep
         self._again = again
         key = api_key(sweep.access.key_file)
-        self._client = Client(sweep.access.server, key, attempts=patience)
+        self._client = Client(sweep.access.server, key, attempts=PATIENCE)
         self._lock = threading.Lock()
         self._runs: dict[str, RunStatus] = {}
         """The latest attempt by trial."""
-        for run in self._client.runs(f"{sweep.id}."):
-            name, attempt = _parse(run)
-            if name not in self._runs or attempt > _parse(self._runs[name])[1]:
-                self._runs[name] = run
+        with Client(sweep.access.server, key, attempts=at_start) as client:
+            for run in client.runs(f"{sweep.id}."):
+                name, attempt = _parse(run)
+                if name not in self._runs or attempt > _parse(self._runs[name])[1]:
+                    self._runs[name] = run
         if sweep.attach and not self._runs:
             raise NotFoundError(
                 "you have no run of this sweep at this service",

@@ -20,7 +20,8 @@ from spinml.tradeoffs.trials import HostSetup, Trial
 
 _ALL_ALIKE = (AuthenticationError, ScopeMissingError, ServerUnavailableError)
 """What one trial is refused for, all are."""
-_PATIENCE = 5
+_AT_START = 5
+"""A service that is not there at all is told within seconds."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def submit_grid(setup: HostSetup) -> list[Submitted]:
         raise ValueError("the sweep has no service")
     folder = SweepFolder(setup.folder)
     todo = [trial for trial in setup.trials if folder.finished(trial.id) is None]
-    carrier = ServiceCarrier(setup.service, again=not setup.service.attach, patience=_PATIENCE)
+    carrier = ServiceCarrier(setup.service, again=not setup.service.attach, at_start=_AT_START)
     try:
         home = cache(lambda: _home(setup))  # loaded when the first trial has to be sanitized
         return [_submit(carrier, home, trial) for trial in todo]
