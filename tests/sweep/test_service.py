@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from spinml.cli import app
 from spinml.device.ledger import Ledger
+from spinml.distributed.cluster import connect
 from spinml.errors import (
     AuthenticationError,
     GenerationError,
@@ -23,7 +24,7 @@ from spinml.errors import (
 )
 from spinml.sweep.results import SweepFolder
 from spinml.sweep.spec import SweepSpec
-from spinml.tradeoffs.run import set_up
+from spinml.tradeoffs.run import run_sweep, set_up
 from spinml.tradeoffs.service_sweep import ServiceAccess
 from spinml.tradeoffs.standing import TrialState
 from tests.sweep.conftest import make_config, make_spec
@@ -218,3 +219,28 @@ def test_nothing_that_could_be_submitted_is_an_error(
     assert isinstance(ended.exception, StageError)
     assert "1 unknown_feature" in ended.exception.message
     assert keys_of(served, "anna") == []
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_optuna_searches_by_runs_of_the_service(
+    served: Served, tmp_path: Path, photos: dict[str, str]
+) -> None:
+    connect(num_cpus=1, num_gpus=0, object_store_bytes=200_000_000)
+    try:
+        spec = make_spec(photos, search={"kind": "optuna", "trials": 3})
+        access, out = served.accesses["anna"], tmp_path / "out"
+        result = run_sweep(spec, make_config(tmp_path), out, service=access, concurrent=2)
+        assert 1 <= len(result.rows) <= 3
+        assert not result.failed
+        keys = keys_of(served, "anna")
+        assert len(keys) == len(result.rows)
+        elsewhere = run_sweep(
+            spec, make_config(tmp_path), tmp_path / "elsewhere", service=access, concurrent=1
+        )
+        known = {row.label for row in result.rows}
+        assert known & {row.label for row in elsewhere.rows}, "the same seed proposes the same"
+        assert keys_of(served, "anna")[: len(keys)] == keys, "and takes up what was submitted"
+    finally:
+        ray.shutdown()
