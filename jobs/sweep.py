@@ -1,7 +1,8 @@
-"""Privacy-utility sweeps (§5.3) on a Ray cluster; ``spinml sweep`` is the same on this machine.
+r"""Privacy-utility sweeps (§5.3) on a Ray cluster; ``spinml sweep`` is the same on this machine.
 
 python jobs/sweep.py examples/sweep.yaml --config cluster/laptop.yaml
-ray job submit --working-dir . -- python jobs/sweep.py examples/sweep.yaml --address auto
+ray job submit --working-dir . -- python jobs/sweep.py examples/sweep.yaml --server URL \
+    --key-file /run/spinml-keys/NAME     # as runs of a service: the README's “Sweeps”
 """
 
 from __future__ import annotations

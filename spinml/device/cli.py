@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from spinml.device.detection_cli import tell_detection_figures, tell_detections
 from spinml.device.detection_evaluation import evaluate_detector
 from spinml.device.detector import Detector
 from spinml.device.feature_models import open_models
-from spinml.device.key import key_file as this_machines_key_file
+from spinml.device.key import KEY_VARIABLE, api_key
 from spinml.device.ledger import Ledger
 from spinml.device.measures import measure_segments
 from spinml.device.model_file import model_task
@@ -29,14 +28,13 @@ from spinml.device.runs import RunStatus
 from spinml.device.submit import submit_recorded
 from spinml.device.terminal import People, print_json, reports_errors, summary_table
 from spinml.device.watch import watch as watch_run
-from spinml.errors import AuthenticationError, InvalidRequestError, error_from_dict
+from spinml.errors import DeviceError, InvalidRequestError, error_from_dict
 from spinml.images import decode_photo
+from spinml.privacy.bundle_file import read_bundle, write_bundle
 from spinml.privacy.leakage import Leakage, measure_leakage
 from spinml.privacy.sanitizer import Sanitized, sanitize
 from spinml.privacy.usable import Skipped
 from spinml.request import Task, TrainingRequest, load_request
-
-KEY_VARIABLE = "SPINML_API_KEY"
 
 app = typer.Typer(
     help="Preview, submit, follow, fetch, predict.",
@@ -142,7 +140,7 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Send what the preference allows, and begin a run."""
-    key = _api_key(key_file)
+    key = api_key(key_file)
     given = _Given(photos or [], mask or [], keypoints or [], segmenter, pose_model, depth_model)
     sanitized, leakage, skipped = _prepare(request, given, hole)
     if not as_json:
@@ -156,11 +154,69 @@ def submit(
             People.print("the run began; its id:")
             typer.echo(status.id)
         if follow:
-            _follow(client, status.id, as_json)
+            _follow(client, [status.id], as_json)
         elif as_json:
             print_json(
                 _described(sanitized, leakage, skipped) | {"run": status.model_dump(mode="json")}
             )
+
+
+@app.command("sanitize")
+@reports_errors
+def sanitize_to_file(
+    request: RequestFile,
+    photos: Photos = None,
+    mask: Masks = None,
+    hole: Hole = "inpaint",
+    segmenter: SegmenterFile = None,
+    keypoints: KeypointFiles = None,
+    pose_model: PoseModelFile = None,
+    depth_model: DepthModelFile = None,
+    out: Annotated[Path, typer.Option(help="The bundle's file.")] = Path("bundle.spinml"),
+    as_json: AsJson = False,
+) -> None:
+    """Write what may leave into one file, for another machine to `send`. Photos stay here."""
+    given = _Given(photos or [], mask or [], keypoints or [], segmenter, pose_model, depth_model)
+    sanitized, leakage, skipped = _prepare(request, given, hole)
+    Ledger().written(sanitized.bundle, leakage.as_dict())
+    try:
+        write_bundle(sanitized.bundle, out)
+    except OSError as error:
+        raise DeviceError(f"the bundle cannot be written: {type(error).__name__}") from None
+    if as_json:
+        print_json(_described(sanitized, leakage, skipped) | {"file": str(out)})
+        return
+    _tell_skipped(skipped)
+    People.print(summary_table(summarise(sanitized.bundle, leakage)))
+    typer.echo(out)
+
+
+@app.command()
+@reports_errors
+def send(
+    bundles: Annotated[
+        list[Path], typer.Argument(metavar="BUNDLE…", help="Files of `spinml device sanitize`.")
+    ],
+    server: Server = DEFAULT_SERVER,
+    key_file: KeyFile = None,
+    follow: Annotated[bool, typer.Option("--watch", help="Follow the runs to their ends.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Begin the runs of bundles that were sanitized elsewhere; sent again, they are the same runs.
+
+    The runs go on when this command ends: `watch` and `fetch` them from anywhere.
+    """
+    # All are read before one is sent: a broken file must not leave half of them behind.
+    read = [read_bundle(path) for path in bundles]
+    with Client(server, api_key(key_file)) as client:
+        runs = [client.submit(bundle) for bundle in read]
+        for run in runs:
+            if as_json:
+                print_json({"run": run.model_dump(mode="json")})
+            else:
+                typer.echo(run.id)
+        if follow:
+            _follow(client, [run.id for run in runs], as_json)
 
 
 @app.command()
@@ -172,7 +228,7 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Tell how a run is."""
-    with Client(server, _api_key(key_file)) as client:
+    with Client(server, api_key(key_file)) as client:
         _show(client.status(run), as_json)
 
 
@@ -185,8 +241,8 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Follow a run to its end; exit code 1 when it did not succeed."""
-    with Client(server, _api_key(key_file)) as client:
-        _follow(client, run, as_json)
+    with Client(server, api_key(key_file)) as client:
+        _follow(client, [run], as_json)
 
 
 @app.command()
@@ -198,7 +254,7 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Stop a run."""
-    with Client(server, _api_key(key_file)) as client:
+    with Client(server, api_key(key_file)) as client:
         client.cancel(run)
         _show(client.status(run), as_json)
 
@@ -212,7 +268,7 @@ def delete(
     as_json: AsJson = False,
 ) -> None:
     """Erase a run and all that came of it from the server."""
-    with Client(server, _api_key(key_file)) as client:
+    with Client(server, api_key(key_file)) as client:
         client.delete(run)
     if as_json:
         print_json({"deleted": run})
@@ -239,7 +295,7 @@ def fetch(
         raise InvalidRequestError(
             f"no result {', '.join(unknown)}", remedy=f"there are: {', '.join(RESULTS)}"
         )
-    with Client(server, _api_key(key_file)) as client:
+    with Client(server, api_key(key_file)) as client:
         for name in names:
             fetched = client.fetch(run, name, out / RESULTS[name])
             if as_json:
@@ -426,11 +482,14 @@ def _hole_mode(hole: str) -> HoleMode:
     return cast(HoleMode, hole)
 
 
-def _follow(client: Client, run: str, as_json: bool) -> None:
+def _follow(client: Client, runs: list[str], as_json: bool) -> None:
+    """Follow one after the other; exit code 1 when one did not succeed."""
     tell = (lambda event: print_json(event.model_dump(mode="json"))) if as_json else None
-    ended = watch_run(client, run, People, tell)
-    _show(ended, as_json)
-    if ended.state != "succeeded":
+    ended = []
+    for run in runs:
+        ended.append(watch_run(client, run, People, tell))
+        _show(ended[-1], as_json)
+    if any(status.state != "succeeded" for status in ended):
         raise typer.Exit(1)
 
 
@@ -461,29 +520,3 @@ def _tell_skipped(skipped: list[Skipped]) -> None:
 
 def _is_terminal() -> bool:
     return sys.stdin.isatty()
-
-
-def _api_key(key_file: Path | None) -> str:
-    """The key from its file or from the environment; never from the command line.
-
-    Raises:
-        AuthenticationError: there is none.
-    """
-    try:
-        if key_file is not None:
-            key = _key_in(key_file)
-        else:
-            own = this_machines_key_file()
-            key = os.environ.get(KEY_VARIABLE) or (_key_in(own) if own.is_file() else "")
-    except (OSError, UnicodeDecodeError) as error:
-        raise AuthenticationError(f"the key file cannot be read: {type(error).__name__}") from None
-    if not key:
-        raise AuthenticationError(
-            "there is no API key",
-            remedy=f"set {KEY_VARIABLE}, give --key-file, or start `spinml serve` on this machine",
-        )
-    return key
-
-
-def _key_in(path: Path) -> str:
-    return path.read_text(encoding="ascii").strip()

@@ -18,7 +18,7 @@ import tenacity
 from pydantic import BaseModel, ValidationError
 
 from spinml.bundle import MANIFEST_PART, SanitizedBundle
-from spinml.device.runs import RunEvent, RunStatus
+from spinml.device.runs import RunEvent, RunPage, RunStatus
 from spinml.errors import (
     QuotaSpentError,
     ServerUnavailableError,
@@ -42,6 +42,7 @@ Told = TypeVar("Told", bound=BaseModel)
 Answer = TypeVar("Answer")
 _RETRIED_STATUSES = (429, 502, 503, 504)
 _LONGEST_WAIT_S = 30.0
+_RUNS_A_PAGE = 200
 _TIMEOUT = httpx.Timeout(30.0, read=120.0)
 
 
@@ -90,6 +91,10 @@ class Client:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
         self._http.close()
 
     def submit(self, bundle: SanitizedBundle, *, idempotency_key: str | None = None) -> RunStatus:
@@ -109,6 +114,16 @@ class Client:
     def status(self, run: str) -> RunStatus:
         """How the run is."""
         return _told(RunStatus, self._request("GET", f"/v1/runs/{run}").content)
+
+    def runs(self, key_prefix: str) -> Iterator[RunStatus]:
+        """The tenant's runs whose idempotency keys begin so, newest first."""
+        asked: dict[str, Any] = {"key_prefix": key_prefix, "limit": _RUNS_A_PAGE}
+        while True:
+            page = _told(RunPage, self._request("GET", "/v1/runs", params=asked).content)
+            yield from page.runs
+            if page.next is None:
+                return
+            asked["after"] = page.next
 
     def cancel(self, run: str) -> None:
         """Ask for the run to stop; it ends at its next step."""

@@ -75,8 +75,10 @@ class LedgerEntry(BaseModel):
 
     when: datetime
     """UTC."""
-    state: Literal["sending", "accepted", "failed"]
+    state: Literal["sending", "accepted", "failed", "written"]
+    """"written": into a file, for another machine to submit; where that sends it is not known."""
     server: str
+    """Empty of what was written into a file."""
     bundle: str
     """The bundle's digest."""
     run: str | None = None
@@ -84,7 +86,7 @@ class LedgerEntry(BaseModel):
     error: str | None = None
     """The error's code, when it failed."""
     segments: tuple[SharedSegment, ...] = ()
-    """Written with "sending"; the later states name the bundle alone."""
+    """Written with "sending" and "written"; the later states name the bundle alone."""
     previous: str = _FIRST
     hash: str = ""
 
@@ -107,26 +109,11 @@ class Ledger:
         Args:
             mi: :meth:`spinml.privacy.leakage.Leakage.as_dict`.
         """
-        shared = tuple(
-            SharedSegment(
-                name=segment.name,
-                scheme=segment.scheme,
-                feature=segment.feature,
-                images=len(segment.images),
-                bytes=sum(len(image) for image in segment.images),
-                sha256=tuple(hashlib.sha256(image).hexdigest() for image in segment.images),
-                mi_histogram=mi[segment.name]["histogram"],
-                mi_regional=mi[segment.name]["regional"],
-                noise_sigma=_of_pixels(segment, bundle.request.noise),
-                plugin_scheme=_of_pixels(segment, bundle.request.schemes),
-            )
-            for segment in bundle.segments
-        )
-        return self._append(
-            LedgerEntry(
-                when=_now(), state="sending", server=server, bundle=bundle.digest, segments=shared
-            )
-        )
+        return self._append(_sharing("sending", server, bundle, mi))
+
+    def written(self, bundle: SanitizedBundle, mi: dict[str, Any]) -> LedgerEntry:
+        """Record that ``bundle`` is about to be written into a file; ``mi`` as of ``sending``."""
+        return self._append(_sharing("written", "", bundle, mi))
 
     def accepted(self, server: str, bundle: SanitizedBundle, run: str) -> LedgerEntry:
         """Record that the server took ``bundle`` as ``run``."""
@@ -211,6 +198,30 @@ class Ledger:
             remedy=f"keep that file as it is, and set {LEDGER_VARIABLE} to begin another",
             details={"line": line},
         )
+
+
+def _sharing(
+    state: Literal["sending", "written"], server: str, bundle: SanitizedBundle, mi: dict[str, Any]
+) -> LedgerEntry:
+    """The entry that tells all that ``bundle`` shares."""
+    shared = tuple(
+        SharedSegment(
+            name=segment.name,
+            scheme=segment.scheme,
+            feature=segment.feature,
+            images=len(segment.images),
+            bytes=sum(len(image) for image in segment.images),
+            sha256=tuple(hashlib.sha256(image).hexdigest() for image in segment.images),
+            mi_histogram=mi[segment.name]["histogram"],
+            mi_regional=mi[segment.name]["regional"],
+            noise_sigma=_of_pixels(segment, bundle.request.noise),
+            plugin_scheme=_of_pixels(segment, bundle.request.schemes),
+        )
+        for segment in bundle.segments
+    )
+    return LedgerEntry(
+        when=_now(), state=state, server=server, bundle=bundle.digest, segments=shared
+    )
 
 
 def _of_pixels(segment: SanitizedSegment, by_segment: Mapping[str, _Setting]) -> _Setting | None:

@@ -38,10 +38,20 @@ class RunStatus(_Told):
     stages: tuple[StageStatus, ...] = ()
     error: dict[str, Any] | None = None
     """code, message and remedy, when it failed."""
+    idempotency_key: str = ""
+    """What it was submitted under."""
 
     @property
     def is_final(self) -> bool:
         return self.state in FINAL_STATES
+
+
+class RunPage(_Told):
+    """Some of the tenant's runs, newest first."""
+
+    runs: tuple[RunStatus, ...]
+    next: str | None = None
+    """Names the page behind this one; None at the end."""
 
 
 class RunEvent(_Told):

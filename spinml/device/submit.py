@@ -18,12 +18,14 @@ def submit_recorded(
     leakage: Leakage,
     *,
     new: bool = False,
+    idempotency_key: str | None = None,
     ledger: Ledger | None = None,
 ) -> RunStatus:
     """Send the bundle; the ledger tells before a byte leaves, and again how it ended.
 
     Args:
         new: begin another run even of a bundle that was sent before.
+        idempotency_key: names the submission; None takes the bundle's digest.
         ledger: None takes the user's.
 
     Raises:
@@ -34,7 +36,7 @@ def submit_recorded(
     suffix = f"-{secrets.token_hex(8)}" if new else ""
     book.sending(client.server, bundle, leakage.as_dict())
     try:
-        status = client.submit(bundle, idempotency_key=bundle.digest + suffix)
+        status = client.submit(bundle, idempotency_key=(idempotency_key or bundle.digest) + suffix)
     except SpinMLError as error:
         book.failed(client.server, bundle, error.code)
         raise

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from spinml.device.described import DescribedFigure
-from spinml.request import Scheme, TrainingRequest
+from spinml.request import Scheme, Task, TrainingRequest
 
 
 class _Part(BaseModel):
@@ -41,6 +42,11 @@ class StageTime(_Part):
     label: str
     state: str
     seconds: float
+    digest: str = Field(default="", description="Of the stage's parameters and inputs.")
+    kind: str = ""
+    made_in_s: float | None = Field(
+        default=None, description="What it took whichever run executed it; null once it is erased."
+    )
 
 
 class DatasetPart(_Part):
@@ -68,6 +74,13 @@ class RunReport(_Part):
         default=(),
         description="A classifier's on held-out synthetic images: rows true, columns predicted.",
     )
+    synthetic_utility: float | None = Field(
+        default=None,
+        description="Accuracy, or mAP50 of a detector, on held-out synthetic images: a share.",
+    )
+    synthetic_objects: dict[str, float] = Field(
+        default_factory=dict, description="A detector's AP50 on them by target object."
+    )
     samples: dict[str, tuple[str, ...]] = Field(
         default_factory=dict, description="Synthetic images by class; of a detection with boxes."
     )
@@ -92,6 +105,22 @@ class RunReport(_Part):
             for epoch in self.history
         )
         return max(values, default=None)
+
+
+def utility_figure(task: Task) -> str:
+    """Which of MEASURE's figures is the utility on held-out synthetic images."""
+    return "validation_map50" if task is Task.DETECTION else "validation_accuracy"
+
+
+def synthetic_objects(task: Task, figures: Mapping[str, Any]) -> dict[str, float]:
+    """A detector's AP50 on held-out synthetic images by target object; empty of a classifier.
+
+    Args:
+        figures: MEASURE's ``figures.json``.
+    """
+    if task is not Task.DETECTION:
+        return {}
+    return {name: one["ap50"] for name, one in figures["validation"]["per_class"].items()}
 
 
 class SegmentDisclosure(_Part):

@@ -12,12 +12,19 @@ from spinml.errors import ArtifactError, ArtifactNotFoundError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import ArtifactKey, StageKind
-from spinml.report.model import DatasetPart, DetectionEpoch, Epoch, RunReport, StageTime
+from spinml.report.model import (
+    DatasetPart,
+    DetectionEpoch,
+    Epoch,
+    RunReport,
+    StageTime,
+    synthetic_objects,
+    utility_figure,
+)
 from spinml.request import TrainingRequest
 from spinml.service.models import Run
 from spinml.service.plans import plan_from_json
 from spinml.service.results import read_file, result_manifest
-from spinml.service.schemas import run_status
 
 FIGURES_FILE = "figures.json"
 IMAGES_FOLDER = "images"
@@ -32,7 +39,7 @@ def assemble_report(store: ArtifactStore, run: Run) -> RunReport:
         NotReadyError: the run has not come to its measurements.
         ArtifactError: the store failed, or the measurements are not those of this version.
     """
-    key, _ = result_manifest(store, run, "measure")
+    key, manifest = result_manifest(store, run, "measure")
     figures = json.loads(read_file(store, key, FIGURES_FILE))
     plan = plan_from_json(run.plan)
     try:
@@ -41,15 +48,14 @@ def assemble_report(store: ArtifactStore, run: Run) -> RunReport:
         return RunReport(
             run_id=str(run.id),
             request=request,
-            stages=tuple(
-                StageTime(label=stage.label, state=stage.state, seconds=stage.seconds)
-                for stage in run_status(run).stages
-            ),
+            stages=_stage_times(store, run, plan),
             images=sum(part.images for part in datasets),
             rejected=sum(part.rejected for part in datasets),
             datasets=datasets,
             history=tuple(_epoch(item) for item in figures["history"]),
             confusion=figures["validation"].get("confusion", ()),
+            synthetic_utility=manifest.figures.get(utility_figure(request.task)),
+            synthetic_objects=synthetic_objects(request.task, figures),
             samples={
                 label: _encode(store, key, names)
                 for label, names in _names_by_class(figures["samples"]).items()
@@ -75,6 +81,30 @@ def _datasets(
         )
         for preference, part in zip(request.preferences, figures, strict=True)
     )
+
+
+def _stage_times(store: ArtifactStore, run: Run, plan: Plan) -> tuple[StageTime, ...]:
+    """The run's stages but for what arrived, each with what it took whoever executed it."""
+    return tuple(
+        StageTime(
+            label=stage.label,
+            state=stage.state,
+            seconds=round(stage.seconds, 3),
+            digest=stage.digest,
+            kind=stage.kind,
+            made_in_s=_made_in_s(store, plan.stages[stage.digest].key(run.tenant_id)),
+        )
+        for stage in run.stages
+        if stage.kind != StageKind.SEGMENT
+    )
+
+
+def _made_in_s(store: ArtifactStore, key: ArtifactKey) -> float | None:
+    try:
+        seconds = store.read_manifest(key).figures.get("seconds")
+    except ArtifactNotFoundError:
+        return None
+    return None if seconds is None else float(seconds)
 
 
 def _epoch(figures: Mapping[str, Any]) -> Epoch | DetectionEpoch:

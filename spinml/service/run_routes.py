@@ -106,7 +106,7 @@ async def submit_run(
 @router.get(
     "",
     summary="List runs",
-    description="Your runs, newest first.",
+    description="Your runs, newest first; those of a sweep by the prefix of their keys.",
     responses=documented({NotFoundError}),
 )
 def list_runs(
@@ -114,8 +114,11 @@ def list_runs(
     tenant: Reader,
     limit: Annotated[int, Query(ge=1, le=200, description="Runs a page.")] = 50,
     after: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+    key_prefix: Annotated[
+        str, Query(max_length=128, description="With what their `Idempotency-Key` begins.")
+    ] = "",
 ) -> RunPage:
-    page, more = runs.list_runs(state.database, tenant, limit, after)
+    page, more = runs.list_runs(state.database, tenant, limit, after, key_prefix)
     return RunPage(runs=[run_status(run) for run in page], next=page[-1].id if more else None)
 
 

@@ -133,12 +133,13 @@ def get_run(database: Database, tenant: str, run_id: str) -> Run:
 
 
 def list_runs(
-    database: Database, tenant: str, limit: int, after: str | None
+    database: Database, tenant: str, limit: int, after: str | None, key_prefix: str = ""
 ) -> tuple[Sequence[Run], bool]:
     """A page of a tenant's runs, newest first, and whether there are more.
 
     Args:
         after: the id of the last run of the page before.
+        key_prefix: with what the runs' idempotency keys begin.
 
     Raises:
         NotFoundError: ``after`` is no run of the tenant.
@@ -146,7 +147,10 @@ def list_runs(
     with database.read() as session:
         query = (
             select(Run)
-            .where(Run.tenant_id == tenant)
+            .where(
+                Run.tenant_id == tenant,
+                Run.idempotency_key.startswith(key_prefix, autoescape=True),
+            )
             .order_by(Run.created_at.desc(), Run.id.desc())
             .options(selectinload(Run.stages))
             .limit(limit + 1)

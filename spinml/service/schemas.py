@@ -54,6 +54,7 @@ class RunStatus(_Answer):
     updated_at: datetime
     stages: list[StageStatus]
     error: ErrorInfo | None = None
+    idempotency_key: str = Field(description="What it was submitted under.")
 
 
 class RunPage(_Answer):
@@ -145,6 +146,7 @@ def run_status(run: Run) -> RunStatus:
         updated_at=run.updated_at,
         stages=[stage_status(s) for s in run.stages if s.kind != StageKind.SEGMENT],
         error=ErrorInfo.model_validate(run.error) if run.error else None,
+        idempotency_key=run.idempotency_key,
     )
 
 

@@ -115,7 +115,8 @@ def _run_alone(
     (condition,) = spec.conditions()
     trial = make_trial(condition, 0, "alone")
     photos = photos_of(spec.photos, condition.at(0))
-    setup = HostSetup(spec, config, operations or Operations(), photos, out, "alone", (trial,))
+    own = operations or Operations()
+    setup = HostSetup(spec, config, own, photos, out, "alone", service=None, trials=(trial,))
     host = SweepHost(setup)
     try:
         host.evaluate({"trial": 0})

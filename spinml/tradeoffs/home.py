@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -192,17 +191,14 @@ class PlayedHome(DeviceOnly):
         return Utility("accuracy", found["accuracy"], (low, high), found["photos"], {})
 
 
-def objects_of(utility: Utility, figures: Path) -> dict[str, ObjectUtility]:
+def objects_of(utility: Utility, held: Mapping[str, float]) -> dict[str, ObjectUtility]:
     """A detector's AP50 by target object: on private photos, and on synthetic ones held back.
 
     Args:
-        figures: MEASURE's ``figures.json``.
+        held: the latter.
     """
-    if not utility.objects:
-        return {}
-    held = json.loads(figures.read_text())["validation"]["per_class"]
     return {
-        name: ObjectUtility(utility=ap50, synthetic_utility=held[name]["ap50"])
+        name: ObjectUtility(utility=ap50, synthetic_utility=held[name])
         for name, ap50 in utility.objects.items()
         if name in held
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -12,24 +11,20 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from spinml.distributed.events import StageEvent, StageState
-from spinml.distributed.executor import Executor
 from spinml.errors import SpinMLError, StageError
-from spinml.evaluation import TENANT, stored_plan
-from spinml.pipeline.artifacts import ArtifactStore
-from spinml.pipeline.plan import Plan
-from spinml.pipeline.stages import StageKind
-from spinml.request import Task, TrainingRequest
+from spinml.request import TrainingRequest
 from spinml.sweep.hopeless import hopeless
 from spinml.sweep.labels import members_of
 from spinml.sweep.results import (
     FailedTrial,
-    StageCost,
     SweepFolder,
     TrialRow,
     sample_file,
 )
+from spinml.tradeoffs.carried import Carrier, OnNews, StageNews
 from spinml.tradeoffs.home import PlayedHome, objects_of, scratch
+from spinml.tradeoffs.on_cluster import ClusterCarrier
+from spinml.tradeoffs.on_service import ServiceCarrier
 from spinml.tradeoffs.standing import Standing, TrialState
 from spinml.tradeoffs.trials import HostSetup, Trial, make_trial
 from spinml.tradeoffs.work import Work
@@ -43,12 +38,7 @@ class SweepHost:
     def __init__(self, setup: HostSetup) -> None:
         self.setup = setup
         self.results = SweepFolder(setup.folder)
-        store = setup.config.store
-        self.executor = Executor(
-            setup.config,
-            ArtifactStore.from_url(store.artifacts, store.s3_endpoint),
-            setup.operations,
-        )
+        self.carrier = carrier_of(setup)
         self._lock = threading.Lock()
         self._home: PlayedHome | None = None
         self._work = Work()
@@ -73,12 +63,11 @@ class SweepHost:
         trial = self._trial_at(point)
         row = self._rows.get(trial.id)
         if row is None:
-            if (reason := self._hopeless(trial)) is not None:
-                self._stand(trial, TrialState.SKIPPED, reason)
+            if self._is_left_out(trial):
                 return {}
             row = self._attempt(trial)
         if row is None:
-            return None
+            return {} if self._given_up(trial) else None
         leaks = {f"mi.{name}": leakage.mi for name, leakage in row.leakage.items()}
         return {"utility": row.utility} | leaks
 
@@ -91,8 +80,8 @@ class SweepHost:
         return self._work.busy_s, self._executed
 
     def close(self) -> None:
-        """End the executor's workers."""
-        self.executor.close()
+        """End what the carrier keeps running."""
+        self.carrier.close()
 
     # One trial -----------------------------------------------------------------------------------
 
@@ -118,7 +107,8 @@ class SweepHost:
         try:
             row = self._do(trial)
         except SpinMLError as error:
-            self._fail(trial, error)
+            if not self._given_up(trial):
+                self._fail(trial, error)
             return None
         except Exception as error:  # a bug in one trial must not end the others
             logger.warning("trial %s is broken", trial.id, exc_info=True)
@@ -127,6 +117,7 @@ class SweepHost:
         with self._lock:
             self._rows[trial.id] = row
         self._stand(trial, TrialState.DONE, utility=row.utility)
+        self._give_up_hopeless()
         return row
 
     def _fail(self, trial: Trial, error: SpinMLError) -> None:
@@ -139,20 +130,17 @@ class SweepHost:
     def _do(self, trial: Trial) -> TrialRow:
         began = time.monotonic()
         request = trial.condition.at(trial.seed)
-        executed: list[str] = []
-        with self._work.during(trial.id, "home"):
-            home = self._played(request)
-            sanitized = home.sanitize(request)
-            plan = stored_plan(self.executor.store, self.setup.config, sanitized)
-        self._run(trial, plan, executed)
-        self._stand(trial, TrialState.RUNNING, "measuring at home")
-        with self._work.during(trial.id, "home"), scratch() as name:
-            model, measured = (self._fetch(plan, role, name) for role in ("export", "measure"))
-            utility = home.utility(request.task, model / "model.onnx")
-            leakage = home.leakage(sanitized, measured / "embeddings.npz")
-            samples = self._samples(trial, measured)
-            objects = objects_of(utility, measured / "figures.json")
-        manifest = self.executor.store.read_manifest(plan.result("measure").key(TENANT))
+        with scratch() as name:
+            with self._work.during(trial.id, "home"):
+                home = self._played(request)
+                sanitized = home.sanitize(request)
+            carried = self.carrier.carry_out(trial, sanitized, Path(name), self._teller(trial))
+            self._stand(trial, TrialState.RUNNING, "measuring at home")
+            with self._work.during(trial.id, "home"):
+                utility = home.utility(request.task, carried.model)
+                leakage = home.leakage(sanitized, carried.embeddings)
+        wanted = [str(label) for label in request.label_classes]
+        samples = {n: carried.samples[n] for n in wanted if n in carried.samples}
         row = TrialRow(
             id=trial.id,
             label=trial.condition.label,
@@ -163,33 +151,32 @@ class SweepHost:
             utility=utility.value,
             utility_interval=utility.interval_95,
             photos=utility.photos,
-            synthetic_utility=manifest.figures[_validation(request.task)],
-            objects=objects,
+            synthetic_utility=carried.synthetic_utility,
+            objects=objects_of(utility, carried.synthetic_objects),
             leakage=leakage,
             seconds=round(time.monotonic() - began, 3),
-            stages=tuple(self._costs(plan)),
-            executed=tuple(executed),
+            stages=carried.stages,
+            executed=carried.executed,
             samples=tuple((label, sample_file(trial.id, label)) for label in samples),
             memory_mib=_memory_mib(),
         )
         self.results.finish(row, {sample_file(trial.id, n): png for n, png in samples.items()})
         return row
 
-    def _run(self, trial: Trial, plan: Plan, executed: list[str]) -> None:
-        def on_event(event: StageEvent) -> None:
-            what = (trial.id, event.digest)
-            if event.state is StageState.RUNNING:
-                self._work.begin(what)
-                done = f" {event.done}/{event.total} {event.unit}" if event.total else ""
-                self._stand(trial, TrialState.RUNNING, f"{event.label}{done}")
-            else:
-                self._work.end(what)
-            if event.state is StageState.DONE:
-                executed.append(event.digest)
+    def _teller(self, trial: Trial) -> OnNews:
+        def tell(news: StageNews) -> None:
+            what = (trial.id, news.label)
+            if news.state == "done":
                 with self._lock:
                     self._executed += 1
+            if news.state == "running" and not self._given_up(trial):
+                self._work.begin(what)
+                done = f" {news.done}/{news.total} {news.unit}" if news.total else ""
+                self._stand(trial, TrialState.RUNNING, f"{news.label}{done}")
+            else:
+                self._work.end(what)
 
-        self.executor.run(plan, TENANT, trial.id, on_event)
+        return tell
 
     # Parts ---------------------------------------------------------------------------------------
 
@@ -199,26 +186,33 @@ class SweepHost:
                 self._home = PlayedHome(request, self.setup.photos, self.setup.config)
             return self._home
 
-    def _fetch(self, plan: Plan, role: str, into: str) -> Path:
-        return self.executor.store.fetch(plan.result(role).key(TENANT), Path(into) / role)
+    # Early stopping ------------------------------------------------------------------------------
 
-    @staticmethod
-    def _samples(trial: Trial, measured: Path) -> dict[str, bytes]:
-        """The first synthetic image of each class, PNG."""
-        samples = json.loads((measured / "figures.json").read_text())["samples"]
-        first = {sample["label"]: sample["file"] for sample in reversed(samples)}
-        labels = [str(label) for label in trial.condition.at(trial.seed).label_classes]
-        return {n: (measured / first[n]).read_bytes() for n in labels if n in first}
+    def _is_left_out(self, trial: Trial) -> bool:
+        """Whether the trial needs not be begun."""
+        if not self._given_up(trial) and (reason := self._hopeless(trial)) is not None:
+            self.carrier.give_up(trial)
+            self._stand(trial, TrialState.SKIPPED, reason)
+        return self._given_up(trial)
 
-    def _costs(self, plan: Plan) -> list[StageCost]:
-        """What each stage took whoever executed it. One that is gone from the store has no cost."""
-        costs = []
-        for stage in plan:
-            key = stage.key(TENANT)
-            if stage.kind is not StageKind.SEGMENT and self.executor.store.exists(key):
-                seconds = float(self.executor.store.read_manifest(key).figures["seconds"])
-                costs.append(StageCost(digest=stage.digest, kind=stage.kind.value, seconds=seconds))
-        return costs
+    def _given_up(self, trial: Trial) -> bool:
+        standing = self._standings.get(trial.id)
+        return standing is not None and standing.state is TrialState.SKIPPED
+
+    def _give_up_hopeless(self) -> None:
+        """End the runs that a new row shows to be hopeless, though they wait or run already."""
+        if self.setup.spec.early_stopping is None:
+            return
+        under_way = (TrialState.WAITING, TrialState.RUNNING)
+        for trial in self.setup.trials:
+            standing = self._standings.get(trial.id)
+            if standing is None or standing.state not in under_way:
+                continue
+            if (reason := self._hopeless(trial)) is None:
+                continue
+            self._stand(trial, TrialState.SKIPPED, reason)  # before whoever follows it sees its end
+            if not self.carrier.give_up(trial):
+                self._standings[trial.id] = standing
 
     def _hopeless(self, trial: Trial) -> str | None:
         stopping = self.setup.spec.early_stopping
@@ -244,9 +238,13 @@ class SweepHost:
         )
 
 
-def _validation(task: Task) -> str:
-    """Which of MEASURE's figures is the utility on synthetic images."""
-    return "validation_map50" if task is Task.DETECTION else "validation_accuracy"
+def carrier_of(setup: HostSetup) -> Carrier:
+    """What carries out the sweep's runs: the service that is named, or this cluster."""
+    if setup.service is None:
+        return ClusterCarrier(setup.config, setup.operations)
+    # Of a grid, the driver has begun anew what failed, before this process started.
+    again = setup.spec.search.kind != "grid" and not setup.service.attach
+    return ServiceCarrier(setup.service, again=again)
 
 
 def _memory_mib() -> float:

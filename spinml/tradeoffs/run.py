@@ -21,7 +21,10 @@ from spinml.sweep.summary import SweepCost, SweepResult, summarise_sweep
 from spinml.synthesis.identity import checkpoint_identity
 from spinml.tradeoffs.home import identity_of, photos_of
 from spinml.tradeoffs.host import SweepHost
+from spinml.tradeoffs.on_service import FOLLOWED
+from spinml.tradeoffs.service_sweep import ServiceAccess, sweep_on_service
 from spinml.tradeoffs.standing import Standing, TrialState
+from spinml.tradeoffs.submitting import submit_grid
 from spinml.tradeoffs.trials import HostSetup, Trial, make_trial
 
 ROW_VERSION = 2
@@ -40,17 +43,26 @@ def run_sweep(
     tell: Tell = lambda standings: None,
     concurrent: int | None = None,
     operations: Operations | None = None,
+    service: ServiceAccess | None = None,
+    attach: str | None = None,
 ) -> SweepResult:
     """Run a sweep on the connected Ray cluster; everything lands in ``out``.
 
     Run again, it goes on where it was: finished trials are read, broken ones tried again, and of
     a trial that is new only the stages that the store lacks are executed.
 
+    With a service, the cluster only holds the device's side and Tune: the trials' runs are the
+    service's, all of a grid are submitted first, and they go on when this process dies.
+
     Args:
         tell: called about once a second with where the trials stand.
-        concurrent: trials at once; None: as many as the cluster has room for, and one more.
+        concurrent: trials at once; None: as many as the cluster has room for, and one more; with a
+            service, how many are followed at once.
+        service: where the runs are carried out; None: here, without a service.
+        attach: the id of a sweep at the service: takes up its runs, and tries none again.
 
     Raises:
+        ServiceError: the service is away or refuses the key.
         InvalidRequestError: the space is empty, or nothing in it is valid.
         InfeasibleResourcesError: the cluster can never hold a stage; nothing was started.
         PhotoError: the home's photos are not there.
@@ -58,29 +70,24 @@ def run_sweep(
         StageError: the host or Tune died; what was finished stays.
     """
     began = time.monotonic()
-    conditions = spec.conditions()
     operations = operations or Operations()
-    kinds = stage_kinds(conditions)
-    check_feasible(kinds, config, operations)
-    photos = photos_of(spec.photos, _valid(conditions).at(0))
-    context = _context(config, identity_of(photos))
-    seeds = spec.space.seeds
-    trials = [
-        make_trial(one, seed, context)
-        for seed in seeds
-        for one in conditions
-        if one.request is not None or seed == seeds[0]  # no seed mends what is not valid
-    ]
-    setup = HostSetup(spec, config, operations, photos, out.resolve(), context, tuple(trials))
-    # An address that can be no store is an error now; one that does not answer breaks trials.
-    ArtifactStore.from_url(config.store.artifacts, config.store.s3_endpoint)
+    if service is None:
+        kinds = stage_kinds(spec.conditions())
+        check_feasible(kinds, config, operations)
+        # An address that can be no store is an error now; one that does not answer breaks trials.
+        ArtifactStore.from_url(config.store.artifacts, config.store.s3_endpoint)
+        at_once = concurrent or fitting(kinds, config, operations)
+    else:
+        at_once = concurrent or FOLLOWED
+    setup = set_up(spec, config, out, operations, service, attach)
     todo = _missing(setup)
     standings: Sequence[Standing] = ()
     busy_s, executed = 0.0, 0
     if todo is not None:
-        at_once = concurrent or fitting(kinds, config, operations)
+        if service is not None and spec.search.kind == "grid":
+            submit_grid(setup)  # what is refused is asked for again, and told, when its turn comes
         standings, busy_s, executed = _try(setup, todo, at_once, tell)
-    folder = SweepFolder(out)
+    trials, folder = setup.trials, SweepFolder(out)
     result = summarise_sweep(
         spec,
         out,
@@ -95,6 +102,39 @@ def run_sweep(
     )
     write_tables(out, result.as_dict(), result.rows)
     return result
+
+
+def set_up(
+    spec: SweepSpec,
+    config: ServerConfig,
+    out: Path,
+    operations: Operations,
+    service: ServiceAccess | None,
+    attach: str | None,
+) -> HostSetup:
+    """The sweep's photos and trials, by name.
+
+    Raises:
+        InvalidRequestError: the space is empty, nothing is valid, or ``attach`` is not its id.
+        PhotoError: the home's photos are not there.
+    """
+    conditions = spec.conditions()
+    photos = photos_of(spec.photos, _valid(conditions).at(0))
+    identity = identity_of(photos)
+    sweep = sweep_on_service(spec, identity, service, attach) if service else None
+    if sweep is None:
+        context = _context(config, identity)
+    else:  # of the service's configuration, its address has to stand for all
+        embedder = config.measure.model_dump_json()
+        context = "\n".join([str(ROW_VERSION), sweep.access.server, sweep.id, embedder])
+    seeds = spec.space.seeds
+    trials = tuple(
+        make_trial(one, seed, context)
+        for seed in seeds
+        for one in conditions
+        if one.request is not None or seed == seeds[0]  # no seed mends what is not valid
+    )
+    return HostSetup(spec, config, operations, photos, out.resolve(), context, sweep, trials)
 
 
 def stage_kinds(conditions: Iterable[Condition]) -> list[StageKind]:

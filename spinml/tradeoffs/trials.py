@@ -10,6 +10,7 @@ from spinml.config import ServerConfig
 from spinml.distributed.operations import Operations
 from spinml.sweep.labels import trial_id
 from spinml.sweep.spec import Condition, PhotosOfHome, SweepSpec
+from spinml.tradeoffs.service_sweep import SweepOnService
 
 
 @dataclass(frozen=True)
@@ -42,5 +43,7 @@ class HostSetup:
     folder: Path
     context: str
     """What a trial's figures depend on beside its request."""
+    service: SweepOnService | None
+    """None: the runs are carried out on this cluster, without a service."""
     trials: tuple[Trial, ...]
     """All of them: a grid's points are places in this list, a search's find theirs in it."""

@@ -39,6 +39,7 @@ from tests.cluster.manifests import (
 )
 
 SECRETS = {  # what README says to create
+    "spinml-job-keys": {"anna"},  # one entry a tenant, as its own example
     "spinml-ray-token": {"auth_token"},
     "spinml-redis": {"password"},
     "spinml-s3": {"access_key_id", "secret_access_key"},
@@ -90,6 +91,12 @@ def test_the_jobs_cluster_is_the_services_without_the_service() -> None:
     service, jobs = (copy.deepcopy(spec) for spec in cluster_specs().values())
     (pinned,) = [g for g in service["workerGroupSpecs"] if g["groupName"] == "service"]
     service["workerGroupSpecs"].remove(pinned)
+    head = jobs["headGroupSpec"]
+    ray_container(head)["volumeMounts"].remove(
+        {"name": "keys", "mountPath": "/run/spinml-keys", "readOnly": True}
+    )
+    keys = {"secretName": "spinml-job-keys", "optional": True}
+    head["template"]["spec"]["volumes"].remove({"name": "keys", "secret": keys})
     for spec in (service, jobs):
         for group in groups(spec).values():
             container = ray_container(group)
@@ -184,7 +191,8 @@ def test_secrets_are_those_that_the_readme_creates() -> None:
         for pod in pod_specs(manifest):
             for volume in pod.get("volumes", []):
                 if "secret" in volume:
-                    used.setdefault(volume["secret"]["secretName"], set()).add("url")
+                    secret = volume["secret"]["secretName"]
+                    used.setdefault(secret, set()).update(SECRETS[secret])
     assert used == SECRETS
     readme = (KUBERAY.parent / "README.md").read_text().replace("\\\n", " ")
     for name, keys in SECRETS.items():
@@ -195,8 +203,11 @@ def test_secrets_are_those_that_the_readme_creates() -> None:
 def test_the_database_is_known_to_the_service_alone() -> None:
     for kind, spec in cluster_specs().items():
         for name, group in groups(spec).items():
-            secrets = [v for v in group["template"]["spec"]["volumes"] if "secret" in v]
-            assert bool(secrets) == (kind == "RayService" and name == "service")
+            volumes = group["template"]["spec"]["volumes"]
+            secrets = [v["secret"]["secretName"] for v in volumes if "secret" in v]
+            mounted = {("RayService", "service"): ["spinml-database"]}
+            mounted["RayCluster", "head"] = ["spinml-job-keys"]  # where jobs' drivers start
+            assert secrets == mounted.get((kind, name), [])
 
 
 def test_no_container_is_root_or_unbounded() -> None:

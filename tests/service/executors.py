@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from spinml.config import ServerConfig
 from spinml.errors import StageCancelledError
@@ -70,6 +71,14 @@ class QuickExecutor:
         self.gate: Callable[[Stage], bool] = lambda stage: True
         self.error: Exception | None = None
 
+    def make(self, stage: Stage, out: Path) -> dict[str, Any]:
+        """Write the files of the stage's artifact; its figures."""
+        for path, data in FILES.get(stage.kind, {"result": b"result"}).items():
+            file = out / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        return dict(DATASET) if stage.kind is StageKind.GENERATE else {}
+
     def __call__(
         self,
         plan: Plan,
@@ -99,12 +108,7 @@ class QuickExecutor:
             raise self.error
         on_event(Report(stage.digest, StageState.RUNNING, 1, 2, "steps", 0.5))
         with tempfile.TemporaryDirectory() as name:
-            for path, data in FILES.get(stage.kind, {"result": b"result"}).items():
-                file = Path(name) / path
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(data)
-            figures = DATASET if stage.kind is StageKind.GENERATE else None
-            self.store.publish(stage.key(tenant), Path(name), figures)
+            self.store.publish(stage.key(tenant), Path(name), self.make(stage, Path(name)))
         self.executed.append(stage.kind.value)
         on_event(Report(stage.digest, StageState.DONE, 2, 2, "steps", 1.0))
 

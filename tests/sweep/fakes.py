@@ -20,6 +20,7 @@ from spinml.distributed.operations import Operations
 from spinml.errors import GenerationError
 from spinml.pipeline.stages import StageContext, StageKind
 from tests.device.models import brightness_classifier
+from tests.service.executors import MEASURED
 
 JOURNAL = "SPINML_TEST_JOURNAL"
 BROKEN_SEED = 13
@@ -57,7 +58,7 @@ def run(context: StageContext) -> dict[str, Any]:
         for name in labels:
             cv2.imwrite(str(context.out / f"{name}.png"), np.full((32, 32, 3), colour, np.uint8))
         samples = [{"file": f"{name}.png", "label": name} for name in labels]
-        (context.out / "figures.json").write_text(json.dumps({"samples": samples}))
+        (context.out / "figures.json").write_text(json.dumps(MEASURED | {"samples": samples}))
     else:
         (context.out / "out.txt").write_text(kind.value)
     return {"validation_accuracy": 0.75}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +67,7 @@ def test_a_detectors_utility_is_told_by_object(photos: dict[str, str], tmp_path:
     model = detector(tmp_path / "model.onnx", [([8.0, 16.0, 24.0, 48.0], 0, 0.9)])
     utility = home.utility(Task.DETECTION, model)
     assert (utility.name, utility.value) == ("mAP50", pytest.approx(0.5))
-    figures = tmp_path / "figures.json"
-    held = {"pill bottle": {"ap50": 0.75}, "photo frame": {"ap50": 0.25}}
-    figures.write_text(json.dumps({"validation": {"per_class": held}}))
-    objects = objects_of(utility, figures)
+    objects = objects_of(utility, {"pill bottle": 0.75, "photo frame": 0.25})
     assert objects["pill bottle"].model_dump() == {
         "utility": pytest.approx(1.0),
         "synthetic_utility": 0.75,

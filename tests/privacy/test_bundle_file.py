@@ -1,0 +1,58 @@
+"""A bundle's file: the same bundle back, or none."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from spinml.bundle import BundleLimits
+from spinml.errors import BundleLimitError, MalformedBundleError, PreferenceViolationError
+from spinml.privacy.bundle_file import read_bundle, write_bundle
+from tests.service import bundles
+
+
+def test_a_bundle_comes_back_as_it_was(tmp_path: Path) -> None:
+    bundle = bundles.bundle()
+    for name in ("a.spinml", "b.spinml"):
+        write_bundle(bundle, tmp_path / "box" / name)
+    assert read_bundle(tmp_path / "box" / "a.spinml") == bundle
+    first, second = (path.read_bytes() for path in (tmp_path / "box").iterdir())
+    assert first == second, "no time in it"
+
+
+def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "changed.spinml"
+    parts = bundles.bundle().to_parts()
+
+    def write(changed: dict[str, bytes]) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in changed.items():
+                archive.writestr(name, content)
+
+    with pytest.raises(MalformedBundleError, match="FileNotFoundError"):
+        read_bundle(path)
+    path.write_bytes(b"no archive")
+    with pytest.raises(MalformedBundleError, match="BadZipFile"):
+        read_bundle(path)
+    write(parts | {"target.0": bundles.cut_out(7)})
+    with pytest.raises(MalformedBundleError, match="not the one declared"):
+        read_bundle(path)
+    write(parts | {"../../.bashrc": b"harm"})
+    with pytest.raises(MalformedBundleError, match="does not declare"):
+        read_bundle(path)
+    request = json.loads(parts["manifest"])["request"] | {"privacy": {"target": "L0"}}
+    write(bundles.with_manifest(parts, request=request))
+    with pytest.raises(PreferenceViolationError):
+        read_bundle(path)
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.spinml"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest", bytes(5_000_000))
+    assert path.stat().st_size < 10_000
+    with pytest.raises(BundleLimitError, match="5000000 bytes"):
+        read_bundle(path, BundleLimits(max_body_bytes=1_000_000))
