@@ -15,6 +15,7 @@ from spinml.errors import (
     QuotaSpentError,
     ServerUnavailableError,
     ServiceError,
+    SpinMLError,
 )
 from spinml.privacy.sanitizer import sanitize
 from tests.device.server import (
@@ -77,11 +78,13 @@ def test_a_busy_or_absent_server_is_tried_again(bundle):
     client, script = client_of(
         httpx.ConnectError("refused"),
         failed(503, "server_unavailable", **{"Retry-After": "0"}),
+        httpx.Response(404, text="Path '/v1/runs' not found."),  # a proxy before the service
+        httpx.Response(500, text="Internal Server Error"),
         told(run_status(), 201),
     )
     assert client.submit(bundle).state == "queued"
     assert len({request.content for request in script.requests}) == 1
-    assert len(script.requests) == 3
+    assert len(script.requests) == 5
 
 
 def test_retry_after_is_obeyed(monkeypatch):
@@ -113,7 +116,8 @@ def test_patience_ends():
         (failed(401, "authentication_failed"), AuthenticationError),
         (failed(404, "not_found"), NotFoundError),
         (failed(409, "conflict"), ConflictError),
-        (httpx.Response(500, text="<html>"), ServiceError),
+        (failed(500, "internal"), SpinMLError),
+        (httpx.Response(400, text="<html>"), ServiceError),
         (httpx.Response(200, text="<html>"), ServiceError),
         (told({"state": "new"}), ServiceError),
         (told({}, 200), ServiceError),
