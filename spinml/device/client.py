@@ -41,6 +41,8 @@ _HASHED = frozenset({"model", "embeddings"})
 Told = TypeVar("Told", bound=BaseModel)
 Answer = TypeVar("Answer")
 _RETRIED_STATUSES = (429, 502, 503, 504)
+_PROXY_STATUSES = (404, 500)
+"""Of a proxy whose service is just being started, or whose replica died under the request."""
 _LONGEST_WAIT_S = 30.0
 _RUNS_A_PAGE = 200
 _TIMEOUT = httpx.Timeout(30.0, read=120.0)
@@ -282,15 +284,17 @@ def _raise_for_error(response: httpx.Response) -> None:
     if response.is_success:
         return
     response.read()
-    error = _described(response)
-    if response.status_code in _RETRIED_STATUSES and not isinstance(error, QuotaSpentError):
+    error, is_ours = _described(response)
+    retried = _RETRIED_STATUSES if is_ours else (*_RETRIED_STATUSES, *_PROXY_STATUSES)
+    if response.status_code in retried and not isinstance(error, QuotaSpentError):
         error = _unavailable(error.message)
         if response.headers.get("Retry-After", "").isdigit():
             error.details["retry_after_s"] = int(response.headers["Retry-After"])
     raise error
 
 
-def _described(response: httpx.Response) -> SpinMLError:
+def _described(response: httpx.Response) -> tuple[SpinMLError, bool]:
+    """The error, and whether the service itself described it."""
     try:
         payload = response.json()
     except ValueError:
@@ -298,11 +302,12 @@ def _described(response: httpx.Response) -> SpinMLError:
     if isinstance(payload, dict) and isinstance(payload.get("error"), dict):
         payload = payload["error"]
     if isinstance(payload, dict) and "code" in payload:
-        return error_from_dict(payload)
-    return ServiceError(
+        return error_from_dict(payload), True
+    answered = ServiceError(
         f"the server answered {response.status_code} {response.reason_phrase}",
         remedy="check --server; the server's log tells more",
     )
+    return answered, False
 
 
 def _unavailable(message: str) -> ServerUnavailableError:

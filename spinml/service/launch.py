@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import ray
 from ray import serve
 from ray.serve.config import HTTPOptions
@@ -26,6 +29,12 @@ from spinml.service.state import ServiceState
 
 DEFAULT_TENANT = "default"
 APPLICATION = "spinml"
+WATCH_EVERY_S = 5.0
+SILENCE_S = 60.0
+"""Longer than Serve needs to start a replica or a proxy anew."""
+EXIT_SILENT = 75
+"""EX_TEMPFAIL: to be started again."""
+_log = logging.getLogger(__name__)
 
 
 class RunningService(NamedTuple):
@@ -85,11 +94,16 @@ def serve_forever(
     address: str | None = None,
     num_cpus: int | None = None,
     num_gpus: int | None = None,
+    execute: str = EXECUTE_ON_RAY,
     announce: Callable[[RunningService], None] = lambda service: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; stages under way are left to the next start.
 
+    Serve starts replicas, proxies and its controller anew; where Ray itself has died, this process
+    ends, for a supervisor to start it again.
+
     Args:
+        execute: import path of what makes the dispatcher's executor.
         announce: told when the service answers.
 
     Raises:
@@ -98,9 +112,25 @@ def serve_forever(
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    with running_service(config, address=address, num_cpus=num_cpus, num_gpus=num_gpus) as service:
+    with running_service(
+        config, address=address, num_cpus=num_cpus, num_gpus=num_gpus, execute=execute
+    ) as service:
         announce(service)
-        ended.wait()
+        _end_when_silent(service, ended)
+
+
+def _end_when_silent(service: RunningService, ended: threading.Event) -> None:
+    """Wait for ``ended``; end the process at once when nothing has answered for too long."""
+    answered_at = time.monotonic()
+    while not ended.wait(WATCH_EVERY_S):
+        try:
+            httpx.get(f"{service.url}/healthz", timeout=WATCH_EVERY_S).raise_for_status()
+        except httpx.HTTPError:
+            if time.monotonic() - answered_at > SILENCE_S:
+                _log.critical("the service has not answered for %d s: ending", SILENCE_S)
+                os._exit(EXIT_SILENT)  # taking down what does not answer may never end
+        else:
+            answered_at = time.monotonic()
 
 
 def own_key(database: Database, path: Path) -> str:

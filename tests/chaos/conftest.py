@@ -13,11 +13,11 @@ import uvicorn
 import yaml
 
 from spinml.config import load_config
-from spinml.pipeline.artifacts import PATIENCE_S
+from spinml.pipeline.artifacts import PATIENCE_S, ArtifactStore
 from spinml.service.app import create_app
 from spinml.service.database import Database
 from spinml.service.keys import create_key, create_tenant
-from spinml.service.state import ServiceState
+from spinml.service.state import ServiceState, open_store
 from tests.chaos import servers, stages
 from tests.chaos.faulty import FaultyProxy
 from tests.chaos.load import TENANTS
@@ -44,6 +44,9 @@ class Site:
     @property
     def log(self) -> Path:
         return self.folder / "executions.jsonl"
+
+    def store(self) -> ArtifactStore:
+        return open_store(load_config(self.config_file))
 
     def dispatcher(self, patience_s: float = PATIENCE_S) -> servers.Server:
         arguments = str(self.config_file), str(patience_s)

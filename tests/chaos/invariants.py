@@ -18,10 +18,27 @@ from spinml.service.models import Event, Run, RunStage, RunState, StageState
 from spinml.service.plans import plan_from_json
 from tests.chaos.kills import Outage
 from tests.chaos.load import RUNS_EACH, TENANTS, Device
-from tests.chaos.stages import Execution
+from tests.chaos.stages import Execution, executions
 
 PUBLISH_S = 3.0
 """How long after its stage's end an artifact may still be on its way into the store."""
+
+
+def hold(
+    database: Database,
+    store: ArtifactStore,
+    log: Path,
+    devices: Sequence[Device],
+    outages: Sequence[Outage],
+) -> int:
+    """Check all that must hold when the load is over; how many stages were done again."""
+    executed = executions(log)
+    check_ends(devices)
+    check_runs(database, [device.tenant for device in devices])
+    check_store(database, store)
+    check_charges(database, executed)
+    keys = [key for device in devices for key in store.list_keys(device.tenant)]
+    return check_executions(executed, outages, keys)
 
 
 def check_ends(devices: Iterable[Device]) -> None:
@@ -36,11 +53,11 @@ def check_ends(devices: Iterable[Device]) -> None:
             assert told == wanted, f"{device.tenant} {n}: {status.error}"
 
 
-def check_runs(database: Database) -> None:
+def check_runs(database: Database, tenants: Iterable[str]) -> None:
     """One run for each bundle, all over and without lease, their events without a gap."""
     with database.read() as session:
         runs = session.scalars(select(Run)).all()
-        assert Counter(run.tenant_id for run in runs) == dict.fromkeys(TENANTS, RUNS_EACH)
+        assert Counter(run.tenant_id for run in runs) == dict.fromkeys(tenants, RUNS_EACH)
         for run in runs:
             assert RunState(run.state).final
             assert run.lease_owner is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from spinml.bundle import SanitizedBundle
@@ -15,6 +16,8 @@ from tests.service import bundles
 
 TENANTS = ("anna", "bert", "cleo", "dora")
 RUNS_EACH = 5
+PATIENCE = 40
+"""Attempts of a request, up to 30 s apart: the head is away for minutes."""
 
 
 def bundle(tenant: str, run: int) -> SanitizedBundle:
@@ -51,7 +54,7 @@ class Device:
 
     def _submit_and_follow(self) -> None:
         deadline = time.monotonic() + self.timeout_s
-        with Client(self.url, self.key, attempts=40, pause_s=0.25) as client:
+        with Client(self.url, self.key, attempts=PATIENCE, pause_s=0.25) as client:
             runs = {n: client.submit(bundle(self.tenant, n)).id for n in range(RUNS_EACH)}
             while len(self.ended) < len(runs) and time.monotonic() < deadline:
                 for n in runs.keys() - self.ended.keys():
@@ -61,8 +64,16 @@ class Device:
                 time.sleep(0.3)
 
 
-def start_devices(url: str, keys: dict[str, str], timeout_s: float) -> list[Device]:
-    devices = [Device(tenant, url, keys[tenant], timeout_s) for tenant in TENANTS]
+def start_devices(
+    url: str, keys: dict[str, str], timeout_s: float, tenants: Sequence[str] = TENANTS
+) -> list[Device]:
+    devices = [Device(tenant, url, keys[tenant], timeout_s) for tenant in tenants]
     for device in devices:
         device.thread.start()
     return devices
+
+
+def finish(devices: Iterable[Device]) -> None:
+    """Wait for the load's end."""
+    for device in devices:
+        device.thread.join(device.timeout_s)

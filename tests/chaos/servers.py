@@ -64,6 +64,10 @@ class Server:
         assert self._process is not None
         return self._process.pid
 
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        return self._process.poll() if self._process is not None else None
+
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from spinml.config import load_config
 from spinml.device.client import Client
 from spinml.device.runs import RunStatus
 from spinml.pipeline.stages import StageKind
-from spinml.service.state import open_store
 from tests.chaos.conftest import Site
 from tests.chaos.load import bundle
 
@@ -47,7 +45,7 @@ def test_a_full_disk_fails_the_run_and_leaves_nothing_half_written(
     dispatcher = site.dispatcher(patience_s=3)
     dispatcher.start()
     pid = dispatcher.pid if whose == "worker" else site.store_server.pid
-    store = open_store(load_config(site.config_file))
+    store = site.store()
     try:
         with Client(site.url, site.keys[TENANT], attempts=20) as client:
             limit(pid, ROOM_BYTES)

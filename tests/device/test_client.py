@@ -15,6 +15,7 @@ from spinml.errors import (
     QuotaSpentError,
     ServerUnavailableError,
     ServiceError,
+    SpinMLError,
 )
 from spinml.privacy.sanitizer import sanitize
 from tests.device.server import (
@@ -84,6 +85,16 @@ def test_a_busy_or_absent_server_is_tried_again(bundle):
     assert len(script.requests) == 3
 
 
+def test_a_proxy_before_a_service_that_starts_is_asked_again():
+    client, script = client_of(
+        httpx.Response(404, text=f"Path '/v1/runs/{RUN}' not found."),
+        httpx.Response(500, text="Internal Server Error"),
+        told(run_status()),
+    )
+    assert client.status(RUN).state == "queued"
+    assert len(script.requests) == 3
+
+
 def test_retry_after_is_obeyed(monkeypatch):
     waits = []
     monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
@@ -113,7 +124,8 @@ def test_patience_ends():
         (failed(401, "authentication_failed"), AuthenticationError),
         (failed(404, "not_found"), NotFoundError),
         (failed(409, "conflict"), ConflictError),
-        (httpx.Response(500, text="<html>"), ServiceError),
+        (failed(500, "internal"), SpinMLError),
+        (httpx.Response(400, text="<html>"), ServiceError),
         (httpx.Response(200, text="<html>"), ServiceError),
         (told({"state": "new"}), ServiceError),
         (told({}, 200), ServiceError),
