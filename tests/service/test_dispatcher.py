@@ -234,11 +234,14 @@ def test_no_more_at_once_than_wanted(database: Database, store: ArtifactStore) -
     for n in range(4):
         queue(database, store, str(n), tenant=("anna", "bert")[n % 2])
     at_once: list[int] = []
-    running = threading.Semaphore(0)
+    running, two = threading.Semaphore(0), threading.Event()
 
     def execute(plan: object, tenant: str, run_id: str, on_event: object, stop: object, /) -> None:
         running.release()
         at_once.append(running._value)
+        if running._value == 2:
+            two.set()
+        two.wait(10)  # however slow the machine is, the first two run at once
         time.sleep(0.1)
         running.acquire()
 
