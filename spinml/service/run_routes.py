@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from spinml.errors import (
+    ArtifactError,
     BundleLimitError,
     ConflictError,
     MalformedBundleError,
@@ -36,6 +38,7 @@ from spinml.service.submit import submit
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
 EVENT_POLL_S = 0.25
+_log = logging.getLogger(__name__)
 
 IdempotencyKey = Annotated[
     str,
@@ -186,14 +189,24 @@ def cancel_run(state: State, tenant: Submitter, run_id: str) -> RunStatus:
 @router.delete(
     "/{run_id}",
     status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
     summary="Delete a run",
     description=(
         "Erases what was sent, the run's rows, and every artifact that no other run of yours "
         "holds, from the store and every node's cache; `/v1/receipts` keeps their hashes. A "
-        "running one is to be cancelled first."
+        "running one is to be cancelled first. 202: the run is deleted; its artifacts are erased "
+        "as soon as the store, or a node, answers again; its receipt says when that was."
     ),
-    responses=documented({NotFoundError, ConflictError, *STORE_ERRORS}),
+    responses={
+        202: {"description": "Deleted; a part is still to be erased."},
+        **documented({NotFoundError, ConflictError}),
+    },
 )
-def delete_run(state: State, tenant: Deleter, run_id: str) -> None:
+def delete_run(state: State, tenant: Deleter, run_id: str) -> Response:
     keys = delete_with_receipt(state.database, tenant, run_id)
-    erase(state.database, state.store, state.evict, keys)
+    try:
+        erase(state.database, state.store, state.evict, keys)
+    except ArtifactError as error:  # what is left is noted, and the dispatcher's to finish
+        _log.warning("run %s is deleted and not yet erased: %s", run_id, error.code)
+        return Response(status_code=status.HTTP_202_ACCEPTED)
+    return Response(status_code=status.HTTP_204_NO_CONTENT)

@@ -8,6 +8,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,9 +17,10 @@ from httpx_sse import ServerSentEvent, connect_sse
 
 from spinml.config import RetentionConfig
 from spinml.distributed.caches import evict_here
-from spinml.errors import GenerationError
-from spinml.pipeline.stages import StageKind
+from spinml.errors import GenerationError, StoreUnavailableError
+from spinml.pipeline.stages import ArtifactKey, StageKind
 from spinml.service.dispatcher import Dispatcher
+from spinml.service.erasure import finish_erasures
 from spinml.service.state import ServiceState
 from tests.service import bundles
 from tests.service.conftest import Headers
@@ -239,6 +241,32 @@ def test_delete_erases_and_spares_what_another_run_holds(
     assert state.store.list_keys("anna", partial=True) == []
     assert client.get("/v1/runs", headers=headers()).json()["runs"] == []
     refuses(client.delete(f"/v1/runs/{second}", headers=headers()), 404, "not_found")
+
+
+def test_a_deletion_while_the_store_is_away_is_finished_later(
+    client: TestClient,
+    headers: Headers,
+    submit: Submit,
+    state: ServiceState,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_id = submit()
+    client.post(f"/v1/runs/{run_id}/cancel", headers=headers())
+
+    def away(key: ArtifactKey) -> None:
+        raise StoreUnavailableError("the artifact store cannot be reached")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(state.store, "delete", away)
+        answer = client.delete(f"/v1/runs/{run_id}", headers=headers())
+    assert (answer.status_code, answer.content) == (202, b"")
+    refuses(client.get(f"/v1/runs/{run_id}", headers=headers()), 404, "not_found")
+    receipts = client.get("/v1/receipts", headers=headers()).json()["receipts"]
+    assert [receipt["completed_at"] for receipt in receipts] == [None]
+    assert finish_erasures(state.database, state.store, evict_here, timedelta(0)) > 1
+    assert state.store.list_keys("anna", partial=True) == []
+    receipts = client.get("/v1/receipts", headers=headers()).json()["receipts"]
+    assert receipts[0]["completed_at"] is not None
 
 
 def test_the_second_run_reuses_every_stage(
