@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 from spinml.service import runs
 from spinml.service.keys import refused
 from spinml.service.models import Run, Scope
+from spinml.service.rates import REQUESTS, SUBMISSIONS, headers_of
 from spinml.service.state import ServiceState
 
 _bearer = HTTPBearer(
@@ -32,6 +33,7 @@ State = Annotated[ServiceState, Depends(current_state)]
 
 
 def current_tenant(
+    request: Request,
     needed: SecurityScopes,
     state: State,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
@@ -40,11 +42,14 @@ def current_tenant(
 
     Raises:
         AuthenticationError: no key, or one that does not work.
+        RateLimitedError: the key asks too often; told before its scopes are.
         ScopeMissingError: the key may not do this.
     """
     if credentials is None:
         raise refused()
     caller = state.keys.caller(credentials.credentials)
+    rates = [REQUESTS, *([SUBMISSIONS] if Scope.SUBMIT in needed.scopes else [])]
+    request.state.rate_headers = headers_of(state.rates.count(caller.key_id, rates))
     caller.need(needed.scopes)
     return caller.tenant
 

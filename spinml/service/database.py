@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session
 
-from spinml.errors import ConfigError, ServerUnavailableError
+from spinml.errors import ConfigError, DatabaseUnavailableError
 from spinml.service import schema
 from spinml.service.locks import lock_schema
 
@@ -40,7 +40,7 @@ class Database:
 
         Raises:
             SchemaVersionError: the tables are of another version than this program's.
-            ServerUnavailableError: the database cannot be reached.
+            DatabaseUnavailableError: the database cannot be reached.
         """
         with self._schema() as connection:
             if self.is_embedded or schema.version(connection) is None:
@@ -52,7 +52,7 @@ class Database:
 
         Raises:
             SchemaVersionError: the tables are newer than this program.
-            ServerUnavailableError: the database cannot be reached.
+            DatabaseUnavailableError: the database cannot be reached.
         """
         with self._schema() as connection:
             before = schema.version(connection)
@@ -78,7 +78,7 @@ class Database:
         """Do one query.
 
         Raises:
-            ServerUnavailableError: the database cannot be reached.
+            DatabaseUnavailableError: the database cannot be reached.
         """
         try:
             with self._engine.connect() as connection:
@@ -103,9 +103,9 @@ class Database:
         self._engine.dispose()
 
 
-def unavailable(error: DBAPIError) -> ServerUnavailableError:
+def unavailable(error: DBAPIError) -> DatabaseUnavailableError:
     """What a caller is told when the database fails: neither statement nor address."""
-    return ServerUnavailableError(
+    return DatabaseUnavailableError(
         f"the database cannot be used: {type(error).__name__}",
         remedy="try again later; the operator finds it by /readyz and store.database",
     )

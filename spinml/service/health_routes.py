@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
-
 from fastapi import APIRouter
 
-from spinml.errors import ArtifactError, ServerUnavailableError
-from spinml.pipeline.stages import ArtifactKey, StageKind
+from spinml.errors import DatabaseUnavailableError, StoreUnavailableError
 from spinml.service.answers import documented
 from spinml.service.auth import State
 from spinml.service.schemas import Health
+from spinml.service.state import check_store
 
 router = APIRouter(tags=["health"])
 
@@ -24,17 +22,10 @@ def healthz() -> Health:
 @router.get(
     "/readyz",
     summary="Whether database and store can be used",
-    responses=documented({ServerUnavailableError}, keyed=False),
+    responses=documented({DatabaseUnavailableError, StoreUnavailableError}, keyed=False),
 )
 def readyz(state: State) -> Health:
     """One query, and one look-up in the store."""
     state.database.ping()
-    probe = ArtifactKey("probe", StageKind.SEGMENT, uuid.uuid4().hex * 2)
-    try:
-        state.store.exists(probe)
-    except ArtifactError as error:
-        raise ServerUnavailableError(
-            f"the artifact store cannot be used: {error.message}",
-            remedy="the operator finds it by store.artifacts",
-        ) from None
+    check_store(state.store)
     return Health()

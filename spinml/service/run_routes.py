@@ -12,15 +12,21 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from spinml.errors import (
     ArtifactError,
+    BodyTimeoutError,
     BundleLimitError,
     ConflictError,
+    ImageFormatError,
     MalformedBundleError,
+    MalformedMultipartError,
+    ManifestJsonError,
     NotFoundError,
     PayloadTooLargeError,
     PluginError,
     PreferenceViolationError,
     QuotaExceededError,
     QuotaSpentError,
+    ServerUnavailableError,
+    UndeclaredPartError,
     UnknownFeatureError,
 )
 from spinml.privacy.receive import bundle_from_parts
@@ -64,14 +70,20 @@ IdempotencyKey = Annotated[
         **documented(
             {
                 ArtifactError,
+                BodyTimeoutError,
                 BundleLimitError,
                 ConflictError,
+                ImageFormatError,
                 MalformedBundleError,
+                MalformedMultipartError,
+                ManifestJsonError,
                 PayloadTooLargeError,
                 PluginError,
                 PreferenceViolationError,
                 QuotaExceededError,
                 QuotaSpentError,
+                ServerUnavailableError,
+                UndeclaredPartError,
                 UnknownFeatureError,
             }
         ),

@@ -205,7 +205,7 @@ def test_a_database_that_fails_is_503(
 
     monkeypatch.setattr(Database, "read", fails)
     answer = client.get("/v1/runs", headers=sent)
-    refuses(answer, 503, "server_unavailable")
+    refuses(answer, 503, "database_unavailable")
     assert answer.headers["Retry-After"]
     assert "words" not in answer.text
 
@@ -216,7 +216,7 @@ def test_health_needs_no_key_and_tells_the_truth(
     assert client.get("/healthz").json() == client.get("/readyz").json() == {"status": "ok"}
     monkeypatch.setattr(state.store, "exists", _broken_store)
     answer = client.get("/readyz")
-    refuses(answer, 503, "server_unavailable")
+    refuses(answer, 503, "store_unavailable")
     assert answer.headers["Retry-After"]
     assert client.get("/healthz").status_code == 200
 
