@@ -221,7 +221,7 @@ class StoreConfig(_Part):
     def _one_database(self) -> Self:
         given = {"database", "database_file", "database_env"} & self.model_fields_set
         if len(given) > 1:
-            raise ValueError(f"{' and '.join(sorted(given))} are given; leave one")
+            raise ValueError(f"{' and '.join(sorted(given))} are both given; leave one out")
         return self
 
     @field_validator("database")

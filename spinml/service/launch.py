@@ -9,8 +9,8 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import ray
 from ray import serve
@@ -28,11 +28,12 @@ DEFAULT_TENANT = "default"
 APPLICATION = "spinml"
 
 
-class RunningService(NamedTuple):
+@dataclass(frozen=True)
+class RunningService:
     """Where the service answers, and with which key."""
 
     url: str
-    key: str
+    key: str = field(repr=False)
 
 
 @contextmanager

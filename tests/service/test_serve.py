@@ -9,14 +9,17 @@ from pathlib import Path
 
 import httpx
 import pytest
+import ray
 from httpx_sse import connect_sse
+from ray._raylet import GcsClient
 
-from spinml.config import ServerConfig
+from spinml.config import ServerConfig, StoreConfig
 from spinml.device.key import key_file
 from spinml.service.launch import RunningService, running_service
 from tests.service import bundles
 
 pytestmark = pytest.mark.ray
+SECRET = "database-secret-4711"
 
 
 @pytest.fixture
@@ -25,6 +28,10 @@ def service(
 ) -> Iterator[RunningService]:
     monkeypatch.setenv("SPINML_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    secret = tmp_path / "database-url"
+    secret.write_text(f"sqlite:///{tmp_path}/{SECRET}.db")
+    store = StoreConfig(artifacts=config.store.artifacts, database_file=secret)
+    config = config.model_copy(update={"store": store})
     factory = "tests.service.executors:quick"
     with running_service(config, num_cpus=1, num_gpus=0, execute=factory) as service:
         yield service
@@ -42,6 +49,7 @@ def test_a_run_through_serve(service: RunningService) -> None:
         assert states == ["queued", "running", "succeeded"]
         assert client.get(f"{path}/model").content == b"onnx"
         assert _too_large(client).status_code == 413
+        _check_what_ray_keeps(service)
         _print_latency(client, path)
         assert client.delete(path).status_code == 204
         assert client.get(path).status_code == 404
@@ -63,6 +71,23 @@ def _too_large(client: httpx.Client) -> httpx.Response:
         headers={"Idempotency-Key": "two", "Content-Type": "multipart/form-data; boundary=b"},
         content=bytes(1_000_000),
     )
+
+
+def _check_what_ray_keeps(service: RunningService) -> None:
+    """Deployments with their arguments, runtime environments, actors: all that dashboards show."""
+    gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
+    kept = {}
+    for namespace in (None, b"serve", b"session", b"job", b"fun", b"tracing", b"dashboard"):
+        for key in gcs.internal_kv_keys(b"", namespace):
+            kept[key] = gcs.internal_kv_get(key, namespace) or b""
+    assert any(b"ServerConfig" in value for value in kept.values())  # it looks where they lie
+    actors = repr(gcs.get_all_actor_info()) + repr(gcs.get_all_job_info())
+    assert "ServeReplica:spinml:ingress" in actors
+    assert "SPINML" not in ray.get_runtime_context().get_runtime_env_string()
+    for secret in (SECRET, service.key, service.key.split("_", 2)[2]):
+        assert secret not in actors
+        for key, value in kept.items():
+            assert secret.encode() not in key + value, key
 
 
 def _print_latency(client: httpx.Client, path: str) -> None:
