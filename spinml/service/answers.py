@@ -45,7 +45,9 @@ def add_error_handlers(app: FastAPI) -> None:
             for problem in error.errors()
         ]
         message = "the request is not valid: " + "; ".join(problems)
-        return error_response(request.scope, InvalidRequestError(message, details={"problems": problems}))
+        return error_response(
+            request.scope, InvalidRequestError(message, details={"problems": problems})
+        )
 
     @app.exception_handler(DBAPIError)
     async def on_database(request: Request, error: DBAPIError) -> JSONResponse:

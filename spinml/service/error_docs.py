@@ -66,7 +66,9 @@ MEANINGS: dict[type[SpinMLError], Meaning] = {
     errors.PayloadTooLargeError: Meaning(
         "the body is over the cap; it was not read on", "send fewer or smaller photos"
     ),
-    errors.PluginError: Meaning("a plugin of the server failed", "tell the operator the request id"),
+    errors.PluginError: Meaning(
+        "a plugin of the server failed", "tell the operator the request id"
+    ),
     errors.PreferenceViolationError: Meaning(
         "an image or a text that the declared preference does not allow", _SANITIZER
     ),

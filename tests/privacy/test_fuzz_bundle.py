@@ -90,7 +90,17 @@ def cut(draw: Any, parts: Parts) -> Parts:
 def rename(draw: Any, parts: Parts) -> Parts:
     """Duplicate, add or move a part."""
     data = parts[draw(st.sampled_from(sorted(parts)))]
-    names = ["target.0", "target.1", "target.-1", "target_2.0", "background.0", "../x", "", "\0", "é"]
+    names = [
+        "target.0",
+        "target.1",
+        "target.-1",
+        "target_2.0",
+        "background.0",
+        "../x",
+        "",
+        "\0",
+        "é",
+    ]
     changed = parts | {draw(st.sampled_from(names) | st.text(max_size=20)): data}
     if draw(st.booleans()):
         changed.pop(draw(st.sampled_from(sorted(changed))))
@@ -108,7 +118,9 @@ JSON = st.recursive(
     | st.integers()
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from(["L0", "L1", "L2", "target", "background", "canny", "depth", "box", "a" * 999]),
+    | st.sampled_from(
+        ["L0", "L1", "L2", "target", "background", "canny", "depth", "box", "a" * 999]
+    ),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=6,
 )
@@ -196,7 +208,14 @@ def _declared(parts: Parts, name: str, data: bytes) -> Parts:
     return parts | {name: data, "manifest": manifest}
 
 
-MUTATIONS: list[Callable[[Any, Parts], Parts]] = [flip, cut, rename, swap, *[edit] * 4, *[chunks] * 3]
+MUTATIONS: list[Callable[[Any, Parts], Parts]] = [
+    flip,
+    cut,
+    rename,
+    swap,
+    *[edit] * 4,
+    *[chunks] * 3,
+]
 
 
 @st.composite

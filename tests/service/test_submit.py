@@ -178,7 +178,9 @@ class TestRefused:
         files = bundles.files(bundles.bundle().to_parts())
         sent = headers(idempotency_key="one")
         refuses(
-            client.post("/v1/runs", headers=sent, files=[*files, files[0]]), 400, "malformed_multipart"
+            client.post("/v1/runs", headers=sent, files=[*files, files[0]]),
+            400,
+            "malformed_multipart",
         )
 
     def test_too_many_parts(self, client: TestClient, headers: Headers) -> None:
@@ -231,9 +233,7 @@ class TestRefused:
         ["../../etc/passwd", "target.01", "target.-1", "target", "target_9.0", "target.٣",
          "target.0\n", "a" * 4000, "é", "manifest.json", "target.99999", " target.0"],
     )  # fmt: skip
-    def test_names_that_no_part_has(
-        self, client: TestClient, headers: Headers, name: str
-    ) -> None:
+    def test_names_that_no_part_has(self, client: TestClient, headers: Headers, name: str) -> None:
         parts = bundles.bundle().to_parts() | {name: b"x"}
         answer = send(client, headers(), parts)
         refuses(answer, 400, "malformed_multipart")
