@@ -1,9 +1,9 @@
 """What a PNG is made of, told from its bytes: a bundle's images are plain ones, pixels alone.
 
-Image libraries skip what they do not know: private chunks, what stands behind the end of the pixels'
-compressed stream or behind ``IEND``. All of it could carry a photo, an archive or a page past the
-checks of the pixels, so that here a file is accounted for to its last byte. (PNG, third edition,
-§5 chunks, §10 compression.)
+Image libraries skip what they do not know: private chunks, what stands behind the end of the
+pixels' compressed stream or behind ``IEND``. All of it could carry a photo, an archive or a page
+past the checks of the pixels, so that here a file is accounted for to its last byte. (PNG, third
+edition, §5 chunks, §10 compression.)
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ def test_more_pixels_than_taken(width: int, height: int) -> None:
 
 
 def test_a_bomb_in_the_pixels_takes_no_memory() -> None:
-    """A quarter of a megabyte that would be a quarter of a gigabyte, behind a header that promises 8 x 6 pixels."""
+    """250 KB that would be 250 MB, behind a header that promises 8 x 6 pixels."""
     packer = zlib.compressobj(9)
     bomb = b"".join(packer.compress(bytes(2**20)) for _ in range(256)) + packer.flush()
     data = build(stream=bomb)

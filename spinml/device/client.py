@@ -218,8 +218,8 @@ class Client:
         )
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
-        """As long as the server asked for (Retry-After), else doubling; with jitter, for others were
-        told to come back at the same moment."""
+        """As long as the server asked for (Retry-After), else doubling; jitter keeps devices apart
+        that were told to come back at the same moment."""
         error = state.outcome.exception() if state.outcome else None
         asked = error.details.get("retry_after_s") if isinstance(error, SpinMLError) else None
         jitter = random.uniform(0.0, self._pause_s)

@@ -1,7 +1,7 @@
 """ASGI middleware: what is refused of a request before any of it is parsed.
 
-Headers and address are bounded and unambiguous here, whatever server stands in front: two readers
-that take one request for two different ones (a proxy and the service) are how requests are smuggled.
+Headers and address are bounded and unambiguous here, whatever server stands in front: where a proxy
+and the service read one request as two different ones, another can be smuggled in.
 """
 
 from __future__ import annotations

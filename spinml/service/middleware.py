@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class RequestIdMiddleware:
-    """Gives each request an id and tells its key's rates, and turns what nobody expected into a bare 500 that names it.
+    """Gives each request an id, tells its key's rates, and turns the unexpected into a bare 500.
 
     The log gets the error's type and the places in the code: its message may hold what is private.
     """

@@ -153,7 +153,7 @@ def get_run(run: SeenRun) -> RunStatus:
 async def follow_run(
     state: State,
     run: SeenRun,
-    last_event_id: Annotated[int, Header(alias="Last-Event-ID", ge=0)] = 0,
+    last_event_id: Annotated[int, Header(alias="Last-Event-ID", ge=0, lt=2**31)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
     seq = last_event_id
     while True:

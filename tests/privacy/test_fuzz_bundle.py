@@ -37,18 +37,24 @@ MOST_S, MOST_BYTES = 3.0, 40_000_000
 def holds(parts: Parts) -> SanitizedBundle | None:
     """The property: what is decoded satisfies its own preference, all else is a 4xx of ours."""
     began = time.perf_counter()
-    try:
-        bundle = bundle_from_parts(parts, LIMITS)
-    except SpinMLError as error:
-        assert 400 <= error.status < 500, error.code
-        json.dumps(error.as_dict()).encode()  # it can be told over HTTP
-        str(error).encode()
+    bundle, refused = _decoded(parts)
+    assert time.perf_counter() - began < MOST_S
+    if bundle is None:
+        assert refused is not None
+        assert 400 <= refused.status < 500, refused.code
+        json.dumps(refused.as_dict(), ensure_ascii=False).encode()  # as it is told over HTTP
+        str(refused).encode()
         return None
-    finally:
-        assert time.perf_counter() - began < MOST_S
     check_bundle(bundle, LIMITS)
     _keeps_its_word(bundle, parts)
     return bundle
+
+
+def _decoded(parts: Parts) -> tuple[SanitizedBundle | None, SpinMLError | None]:
+    try:
+        return bundle_from_parts(parts, LIMITS), None
+    except SpinMLError as error:
+        return None, error
 
 
 def _keeps_its_word(bundle: SanitizedBundle, parts: Parts) -> None:

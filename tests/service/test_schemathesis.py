@@ -101,7 +101,7 @@ def test_documented(served: Served, api: Any, operation: tuple[str, str]) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("operation", OPERATIONS, ids=" ".join)
 def test_documented_at_length(served: Served, api: Any, operation: tuple[str, str]) -> None:
-    explore(served, api, operation, 1000)
+    explore(served, api, operation, 300)
 
 
 def test_every_operation_is_explored(api: Any) -> None:
