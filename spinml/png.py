@@ -76,7 +76,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _pixel_stream(chunks: Iterator[tuple[bytes, bytes]]) -> bytes:
     """The compressed pixels: IDAT chunks, then an empty IEND, and nothing else."""
-    stream = []
+    stream: list[bytes] = []
     for kind, content in chunks:
         if kind == b"IEND":
             if content:

@@ -223,7 +223,7 @@ def test_classes_and_codes_are_distinct() -> None:
     assert len(set(codes)) == len(codes)
 
 
-# At start ------------------------------------------------------------------------------------------
+# At start --------------------------------------------------------------------------------
 
 
 def unreachable_database(config: ServerConfig, folder: Path) -> None:
