@@ -34,8 +34,8 @@ def decode_photo(source: Path | bytes, *, max_pixels: int = MAX_PHOTO_PIXELS) ->
     """Decode a photo: rotated as its EXIF says, without any metadata, shape ``(H, W, 3)`` RGB.
 
     Raises:
-        PhotoError: not an image, truncated, of a pixel format without certain colours, or more than ``max_pixels`` (told from the header,
-            before any pixel is decoded).
+        PhotoError: not an image, truncated, of a pixel format without certain colours, or more than
+            ``max_pixels`` (told from the header, before any pixel is decoded).
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:

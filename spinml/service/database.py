@@ -124,7 +124,10 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-_REMEDY = "give sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+_REMEDY = (
+    "give sqlite:///PATH or postgresql+psycopg://HOST/NAME; with a password by store.database_file "
+    "or store.database_env"
+)
 
 
 def _sqlite(url: URL) -> Engine:
