@@ -11,6 +11,7 @@ import httpx
 import pytest
 import ray
 from httpx_sse import connect_sse
+from ray._private import state as ray_state
 from ray._raylet import GcsClient
 
 from spinml.config import ServerConfig, StoreConfig
@@ -81,7 +82,7 @@ def _check_what_ray_keeps(service: RunningService) -> None:
         for key in gcs.internal_kv_keys(b"", namespace):
             kept[key] = gcs.internal_kv_get(key, namespace) or b""
     assert any(b"ServerConfig" in value for value in kept.values())  # it looks where they lie
-    actors = repr(gcs.get_all_actor_info()) + repr(gcs.get_all_job_info())
+    actors = repr(ray_state.actors()) + repr(gcs.get_all_job_info())
     assert "ServeReplica:spinml:ingress" in actors
     assert "SPINML" not in ray.get_runtime_context().get_runtime_env_string()
     for secret in (SECRET, service.key, service.key.split("_", 2)[2]):
