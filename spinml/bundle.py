@@ -23,7 +23,8 @@ import numpy.typing as npt
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, model_validator
 
-from spinml.errors import BundleLimitError, MalformedBundleError
+from spinml.errors import BundleLimitError, ImageFormatError
+from spinml.png import check_plain_png
 from spinml.preference import SegmentName
 from spinml.request import Scheme, TrainingRequest
 
@@ -168,35 +169,16 @@ def decode_png(data: bytes, limits: BundleLimits) -> npt.NDArray[np.uint8]:
     """Decode one PNG of a bundle: ``(H, W)``, ``(H, W, 3)`` or ``(H, W, 4)``; hostile until shown.
 
     Raises:
-        BundleLimitError: more bytes or pixels than ``limits``, told from the header alone.
-        MalformedBundleError: not a PNG of modes L, RGB or RGBA, truncated, animated, with metadata
-            or with bytes behind its end.
+        BundleLimitError: more bytes or pixels than ``limits``, told before anything is decoded.
+        ImageFormatError: not a plain PNG, see :func:`spinml.png.check_plain_png`.
     """
     if len(data) > limits.max_image_bytes:
         raise BundleLimitError(
             f"an image has {len(data)} bytes, at most {limits.max_image_bytes} are taken"
         )
+    check_plain_png(data, limits.max_image_px)
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
-            if max(image.size) > limits.max_image_px:
-                raise BundleLimitError(
-                    f"an image has {image.width} x {image.height} pixels, at most "
-                    f"{limits.max_image_px} a side are taken"
-                )
-            if image.mode not in ("L", "RGB", "RGBA") or getattr(image, "is_animated", False):
-                raise MalformedBundleError(f"an image has mode {image.mode}, not L, RGB or RGBA")
-            pixels = np.array(image)
-            carries = bool(image.info) or bool(getattr(image, "text", None))
-    except (BundleLimitError, MalformedBundleError):
-        raise
-    except Image.DecompressionBombError:
-        raise BundleLimitError(
-            f"an image has far more than {limits.max_image_px} pixels a side"
-        ) from None
+            return np.array(image)
     except (OSError, SyntaxError, ValueError) as error:
-        raise MalformedBundleError(f"an image is not a whole PNG: {type(error).__name__}") from None
-    if carries:
-        raise MalformedBundleError("an image carries metadata", remedy="send pixels alone")
-    if not data.endswith(b"IEND\xaeB`\x82"):
-        raise MalformedBundleError("an image has bytes behind its end")
-    return pixels
+        raise ImageFormatError(f"an image is not a whole PNG: {type(error).__name__}") from None

@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from spinml.bundle import BundleLimits
 from spinml.errors import ConfigError
 from spinml.request import describe_problems
+from spinml.secret_source import read_secret, without_password
 
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -201,32 +210,45 @@ class StoreConfig(_Part):
     """``file://`` folder or ``s3://bucket/prefix``; S3 credentials come from the environment."""
     s3_endpoint: str | None = None
     database: SecretStr = SecretStr("sqlite:///~/.local/share/spinml/spinml.db")
-    """SQLAlchemy URL: SQLite or ``postgresql+psycopg://``."""
+    """SQLAlchemy URL: SQLite or ``postgresql+psycopg://``, without a password."""
     database_file: Path | None = None
     """In place of ``database``: a file that holds the URL, such as a mounted secret. It is read
     where the database is opened, so that no configuration that Ray passes around holds it."""
+    database_env: str | None = None
+    """In place of ``database``: the environment's variable that holds the URL, read likewise."""
 
     @model_validator(mode="after")
     def _one_database(self) -> Self:
-        if self.database_file is not None and "database" in self.model_fields_set:
-            raise ValueError("database and database_file are both given; leave one out")
+        named = {
+            "database": "database" in self.model_fields_set,
+            "database_file": self.database_file is not None,
+            "database_env": self.database_env is not None,
+        }
+        given = [name for name, is_given in named.items() if is_given]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} are both given; leave one out")
         return self
 
+    @field_validator("database")
+    @classmethod
+    def _no_password(cls, url: SecretStr) -> SecretStr:
+        return SecretStr(without_password(url.get_secret_value(), "database_file or database_env"))
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _no_credentials(cls, url: str | None) -> str | None:
+        instead = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return url if url is None else without_password(url, instead)
+
     def database_url(self) -> str:
-        """The database's URL, read from ``database_file`` if there is one.
+        """The database's URL, from where it lies.
 
         Raises:
-            ConfigError: the file cannot be read.
+            ConfigError: the file or the variable cannot be read.
         """
-        if self.database_file is None:
+        if self.database_file is None and self.database_env is None:
             return self.database.get_secret_value()
-        try:
-            return self.database_file.expanduser().read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                f"store.database_file cannot be read: {type(error).__name__}",
-                remedy="mount the secret that holds the database's URL on this node",
-            ) from None
+        return read_secret("store.database", self.database_file, self.database_env)
 
 
 class RetentionConfig(_Part):
@@ -246,6 +268,37 @@ class LogConfig(_Part):
     """json: an object a line, with the ids of run and stage as fields."""
 
 
+class RateConfig(_Part):
+    """How often a key may ask (spinml.service.rates says what is guaranteed)."""
+
+    requests_per_minute: int | None = Field(default=1200, ge=1)
+    """Of one key, of every kind; None: no limit."""
+    submissions_per_minute: int | None = Field(default=60, ge=1)
+    """Of one key: submissions and cancellations."""
+    counters: Literal["replica", "redis"] = "replica"
+    redis_url_file: Path | None = None
+    """A file that holds Redis' URL, such as a mounted secret."""
+    redis_url_env: str | None = None
+    """The environment's variable that holds it."""
+
+    @model_validator(mode="after")
+    def _one_redis(self) -> Self:
+        named = [self.redis_url_file, self.redis_url_env].count(None)
+        if self.counters == "redis" and named != 1:
+            raise ValueError("counters: redis needs redis_url_file or redis_url_env, one of them")
+        if self.counters == "replica" and named != 2:
+            raise ValueError("redis_url_file and redis_url_env are for counters: redis")
+        return self
+
+    def redis_url(self) -> str:
+        """Redis' URL, from where it lies.
+
+        Raises:
+            ConfigError: the file or the variable cannot be read.
+        """
+        return read_secret("service.rates.redis_url", self.redis_url_file, self.redis_url_env)
+
+
 class ServiceConfig(_Part):
     """The HTTP endpoint."""
 
@@ -254,6 +307,11 @@ class ServiceConfig(_Part):
     replicas: int = Field(default=1, ge=1)
     max_concurrent_runs: int = Field(default=1, ge=1)
     limits: BundleLimits = BundleLimits()
+    body_timeout_s: float = Field(default=600, gt=0)
+    """How long a body may take to arrive."""
+    body_pause_s: float = Field(default=20, gt=0)
+    """How long nothing of a body may come."""
+    rates: RateConfig = RateConfig()
     retention: RetentionConfig = RetentionConfig()
 
 

@@ -12,7 +12,11 @@ SpinMLError                          what failed, the value got, the value wante
 │   ├── FeatureMissingError          an L1 feature could not be computed for a segment
 │   └── ModelFileError               a model file is missing, damaged or of another kind
 ├── BundleError                      what arrived is not what its preference allows
-│   ├── MalformedBundleError         cannot be parsed, parts missing or undeclared
+│   ├── MalformedBundleError         cannot be parsed, parts missing or changed
+│   │   ├── MalformedMultipartError  the body is not the multipart/form-data that is taken
+│   │   ├── UndeclaredPartError      a part that the manifest does not declare
+│   │   ├── ManifestJsonError        no JSON, or JSON that two readers may read differently
+│   │   └── ImageFormatError         an image that is more or other than a plain PNG
 │   ├── BundleLimitError             too many images, bytes, pixels or characters
 │   └── PreferenceViolationError     content that the declared scheme does not allow
 ├── ServiceError                     refused by the endpoint
@@ -20,6 +24,10 @@ SpinMLError                          what failed, the value got, the value wante
 │   │   ├── ExpiredKeyError          the right key, too late; told to its holder alone
 │   │   └── RevokedKeyError          the right key, revoked; told to its holder alone
 │   ├── ScopeMissingError            the key may not do this
+│   ├── MalformedRequestError        headers or a length that contradict themselves
+│   ├── HeadersTooLargeError         too many or too long headers, or too long an address
+│   ├── BodyTimeoutError             the body did not arrive in time
+│   ├── RateLimitedError             too many requests with one key: waiting helps
 │   ├── QuotaSpentError              over a quota that renews: waiting helps
 │   ├── QuotaExceededError           over a quota that waiting does not change
 │   ├── NotFoundError                no such run (or another tenant's: never distinguished)
@@ -27,9 +35,12 @@ SpinMLError                          what failed, the value got, the value wante
 │   ├── NotReadyError                the result does not exist yet
 │   ├── PayloadTooLargeError         body over the cap, refused before it is parsed
 │   └── ServerUnavailableError       the server could not be reached or went away
+│       ├── DatabaseUnavailableError the database cannot be used
+│       └── RateStoreUnavailableError the shared rate counters cannot be used
 ├── ConfigError                      a configuration that cannot work; all problems at once
 │   └── SchemaVersionError           the database's tables are of another version
 ├── CheckpointError                  a diffusion checkpoint is missing or incomplete
+│   └── UnsafeWeightsError           weights that only a pickle holds: never loaded
 ├── ArtifactError                    the object store: not there, not complete, not reachable
 │   ├── ArtifactNotFoundError        no manifest under that key
 │   ├── StoreUnavailableError        the store is away, overloaded or failing: waiting helps
@@ -158,6 +169,22 @@ class MalformedBundleError(BundleError):
     code, status = "malformed_bundle", 400
 
 
+class MalformedMultipartError(MalformedBundleError):
+    code, status = "malformed_multipart", 400
+
+
+class UndeclaredPartError(MalformedBundleError):
+    code, status = "undeclared_part", 400
+
+
+class ManifestJsonError(MalformedBundleError):
+    code, status = "manifest_json", 400
+
+
+class ImageFormatError(MalformedBundleError):
+    code, status = "image_format", 400
+
+
 class BundleLimitError(BundleError):
     code, status = "bundle_limit", 413
 
@@ -184,6 +211,22 @@ class RevokedKeyError(AuthenticationError):
 
 class ScopeMissingError(ServiceError):
     code, status = "scope_missing", 403
+
+
+class MalformedRequestError(ServiceError):
+    code, status = "malformed_request", 400
+
+
+class HeadersTooLargeError(ServiceError):
+    code, status = "headers_too_large", 431
+
+
+class BodyTimeoutError(ServiceError):
+    code, status = "body_timeout", 408
+
+
+class RateLimitedError(ServiceError):
+    code, status = "rate_limited", 429
 
 
 class QuotaSpentError(ServiceError):
@@ -214,6 +257,14 @@ class ServerUnavailableError(ServiceError):
     code, status = "server_unavailable", 503
 
 
+class DatabaseUnavailableError(ServerUnavailableError):
+    code, status = "database_unavailable", 503
+
+
+class RateStoreUnavailableError(ServerUnavailableError):
+    code, status = "rate_store_unavailable", 503
+
+
 class ConfigError(SpinMLError):
     code, status = "config_error", 500
 
@@ -224,6 +275,10 @@ class SchemaVersionError(ConfigError):
 
 class CheckpointError(SpinMLError):
     code, status = "checkpoint_error", 500
+
+
+class UnsafeWeightsError(CheckpointError):
+    code, status = "unsafe_weights", 500
 
 
 class ArtifactError(SpinMLError):

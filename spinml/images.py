@@ -23,6 +23,10 @@ GROUND = 200
 CUTOUT_MARGIN = 0.12
 """Margin around a cut-out's bounding box, as a share of its longer side."""
 
+_PHOTO_MODES = frozenset(
+    {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I;16B", "I;16L"}
+)
+"""Pillow's modes whose way to RGB is defined; of 32 bits or floats nothing says what is white."""
 _PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 
 
@@ -30,8 +34,8 @@ def decode_photo(source: Path | bytes, *, max_pixels: int = MAX_PHOTO_PIXELS) ->
     """Decode a photo: rotated as its EXIF says, without any metadata, shape ``(H, W, 3)`` RGB.
 
     Raises:
-        PhotoError: not an image, truncated, or more than ``max_pixels`` (told from the header,
-            before any pixel is decoded).
+        PhotoError: not an image, truncated, of a pixel format without certain colours, or more than
+            ``max_pixels`` (told from the header, before any pixel is decoded).
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
@@ -42,7 +46,12 @@ def decode_photo(source: Path | bytes, *, max_pixels: int = MAX_PHOTO_PIXELS) ->
                     f"a photo has {width} x {height} pixels, at most {max_pixels} are taken",
                     remedy="scale it down",
                 )
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+            if image.mode not in _PHOTO_MODES:
+                raise PhotoError(
+                    f"a photo has the pixel format {image.mode}, which has no certain colours",
+                    remedy="save it as RGB of 8 bits",
+                )
+            return _rgb(ImageOps.exif_transpose(image))
     except PhotoError:
         raise
     except Image.DecompressionBombError:
@@ -54,6 +63,14 @@ def decode_photo(source: Path | bytes, *, max_pixels: int = MAX_PHOTO_PIXELS) ->
             f"a photo cannot be decoded: {type(error).__name__}",
             remedy=f"give a whole {', '.join(_PHOTO_FORMATS)} file",
         ) from None
+
+
+def _rgb(image: Image.Image) -> Photo:
+    if image.mode.startswith("I;16"):  # Pillow would cut all above 255 off to white
+        grey = np.asarray(image).astype(np.uint32)
+        # Upwards, so that a mask's faintest grey does not become black.
+        image = Image.fromarray(((grey + 256) // 257).astype(np.uint8))
+    return np.array(image.convert("RGB"))
 
 
 def decode_mask(source: Path | bytes, *, max_pixels: int = MAX_PHOTO_PIXELS) -> Mask:

@@ -58,7 +58,7 @@ def test_other_formats_modes_and_movies_are_refused():
 def test_bombs_are_refused_from_their_header():
     with pytest.raises(BundleLimitError, match="1025 x 100"):
         decode_png(png_header(1025, 100), LIMITS)
-    with pytest.raises(BundleLimitError, match="far more than 1024"):
+    with pytest.raises(BundleLimitError, match="50000 x 50000"):
         decode_png(png_header(50_000, 50_000), LIMITS)
     with pytest.raises(BundleLimitError, match="bytes"):
         decode_png(b"x" * 2_000_001, LIMITS)

@@ -104,6 +104,34 @@ def test_every_mode_becomes_rgb(mode):
     assert decode_photo(buffer.getvalue()).shape == (*source.size[::-1], 3)
 
 
+def test_sixteen_bits_and_cmyk_keep_their_brightness():
+    ramp = np.linspace(0, 65_535, 48, dtype=np.uint16).reshape(6, 8)
+    buffer = io.BytesIO()
+    Image.fromarray(ramp).save(buffer, "PNG")
+    decoded = decode_photo(buffer.getvalue())
+    assert np.abs(decoded[..., 0].astype(int) - ramp // 257).max() <= 1
+    assert (decode_photo(buffer.getvalue())[ramp > 0] > 0).all()
+    photo = Image.new("RGB", (8, 6), (200, 50, 20))
+    assert decode_photo(jpeg(photo.convert("CMYK"), quality=100))[0, 0] == pytest.approx(
+        [200, 50, 20], abs=3
+    )
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "LAB"])
+def test_pixels_without_certain_colours_are_refused(mode):
+    buffer = io.BytesIO()
+    Image.new(mode, (8, 6)).save(buffer, "TIFF")
+    with pytest.raises(PhotoError, match="pixel format"):
+        decode_photo(buffer.getvalue())
+
+
+def test_a_movie_is_its_first_picture():
+    buffer = io.BytesIO()
+    first = Image.new("RGB", (8, 6), (200, 50, 20))
+    first.save(buffer, "TIFF", save_all=True, append_images=[Image.new("RGB", (9_000, 9_000))])
+    assert (decode_photo(buffer.getvalue()) == (200, 50, 20)).all()
+
+
 def test_masks_take_whatever_is_not_black():
     mask = ellipse()
     assert np.array_equal(decode_mask(encode_png(mask.astype(np.uint8))), mask)

@@ -21,6 +21,7 @@ from spinml.bundle import MANIFEST_PART, SanitizedBundle
 from spinml.device.runs import RunEvent, RunPage, RunStatus
 from spinml.errors import (
     QuotaSpentError,
+    RateLimitedError,
     ServerUnavailableError,
     ServiceError,
     SpinMLError,
@@ -45,6 +46,8 @@ _PROXY_STATUSES = (404, 500)
 """Of a proxy whose service is just being started, or whose replica died under the request."""
 _LONGEST_WAIT_S = 30.0
 _RUNS_A_PAGE = 200
+_LONGEST_ASKED_S = 120.0
+"""How long a server is waited for that asks for it (Retry-After); its rates renew in a minute."""
 _TIMEOUT = httpx.Timeout(30.0, read=120.0)
 
 
@@ -225,20 +228,22 @@ class Client:
     def _retrying(self) -> tenacity.Retrying:
         """Patience with a server that is away or busy; every other error is raised at once."""
         return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(ServerUnavailableError),
+            retry=tenacity.retry_if_exception_type((ServerUnavailableError, RateLimitedError)),
             stop=tenacity.stop_after_attempt(self._attempts),
             wait=self._pause,
             reraise=True,
         )
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
-        """As long as the server asked for (Retry-After), else doubling with jitter."""
+        """As long as the server asked for (Retry-After), else doubling; jitter keeps devices apart
+        that were told to come back at the same moment."""
         error = state.outcome.exception() if state.outcome else None
         asked = error.details.get("retry_after_s") if isinstance(error, SpinMLError) else None
+        jitter = random.uniform(0.0, self._pause_s)
         if asked is not None:
-            return min(float(asked), _LONGEST_WAIT_S)
+            return min(float(asked), _LONGEST_ASKED_S) + jitter
         doubled = self._pause_s * 2.0 ** (state.attempt_number - 1)
-        return min(_LONGEST_WAIT_S, doubled + random.uniform(0.0, self._pause_s))
+        return min(_LONGEST_WAIT_S, doubled + jitter)
 
 
 def encode_multipart(bundle: SanitizedBundle) -> tuple[bytes, str]:
@@ -287,7 +292,8 @@ def _raise_for_error(response: httpx.Response) -> None:
     error, is_ours = _described(response)
     retried = _RETRIED_STATUSES if is_ours else (*_RETRIED_STATUSES, *_PROXY_STATUSES)
     if response.status_code in retried and not isinstance(error, QuotaSpentError):
-        error = _unavailable(error.message)
+        if not isinstance(error, RateLimitedError):
+            error = _unavailable(error.message)
         if response.headers.get("Retry-After", "").isdigit():
             error.details["retry_after_s"] = int(response.headers["Retry-After"])
     raise error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +16,15 @@ from spinml.bundle import (
     SanitizedBundle,
     part_name,
 )
-from spinml.errors import BundleLimitError, InvalidRequestError, MalformedBundleError
+from spinml.errors import (
+    BundleLimitError,
+    InvalidRequestError,
+    MalformedBundleError,
+    UndeclaredPartError,
+)
 from spinml.preference import OBJECT_SEGMENTS
 from spinml.privacy.rules import make_bundle
+from spinml.privacy.strict_json import parse_strict
 from spinml.request import BACKGROUND, describe_problems
 
 
@@ -29,7 +34,10 @@ def bundle_from_parts(
     """Parse and check what arrived.
 
     Raises:
-        MalformedBundleError: no or broken manifest, parts missing, undeclared or changed.
+        MalformedBundleError: no or broken manifest, parts missing or changed.
+        ManifestJsonError: its manifest is no strict JSON.
+        UndeclaredPartError: it has parts that its manifest does not declare.
+        ImageFormatError: an image is more or other than a plain PNG.
         InvalidRequestError: the request in it is not valid.
         BundleLimitError: over ``limits``.
         PreferenceViolationError: an image that the declared scheme does not allow.
@@ -44,7 +52,7 @@ def bundle_from_parts(
     names = {part_name(name, index) for name, count in declared.items() for index in range(count)}
     undeclared = len(set(parts) - names - {MANIFEST_PART})
     if undeclared:
-        raise MalformedBundleError(
+        raise UndeclaredPartError(
             f"{undeclared} part(s) that the manifest does not declare",
             remedy="send exactly the parts of SanitizedBundle.to_parts()",
         )
@@ -66,10 +74,7 @@ def _parse_manifest(parts: Mapping[str, bytes], limits: BundleLimits) -> dict[st
         raise BundleLimitError(
             f"the manifest has {len(raw)} bytes, at most {limits.max_manifest_bytes} are taken"
         )
-    try:
-        payload = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise MalformedBundleError("the manifest is not JSON") from None
+    payload = parse_strict(raw)
     if not isinstance(payload, dict) or payload.get("version") != FORMAT_VERSION:
         raise MalformedBundleError(
             f"the manifest is not of version {FORMAT_VERSION}", remedy="update the device"

@@ -9,20 +9,26 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from spinml.errors import (
     ArtifactError,
     AuthenticationError,
+    DatabaseUnavailableError,
     ExpiredKeyError,
+    HeadersTooLargeError,
     InvalidRequestError,
+    MalformedRequestError,
+    RateLimitedError,
+    RateStoreUnavailableError,
     RevokedKeyError,
     ScopeMissingError,
-    ServerUnavailableError,
     SpinMLError,
     StorageFullError,
     StoreUnavailableError,
 )
 from spinml.service.database import UNAVAILABLE, unavailable
+from spinml.service.error_docs import MEANINGS
 
 RETRY_AFTER_S = 2
 STORE_ERRORS = frozenset({ArtifactError, StorageFullError, StoreUnavailableError})
@@ -34,7 +40,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(SpinMLError)
     async def on_spinml(request: Request, error: SpinMLError) -> JSONResponse:
-        return _answer(request, error)
+        return error_response(request.scope, error)
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -43,10 +49,12 @@ def add_error_handlers(app: FastAPI) -> None:
             for problem in error.errors()
         ]
         message = "the request is not valid: " + "; ".join(problems)
-        return _answer(request, InvalidRequestError(message, details={"problems": problems}))
+        return error_response(
+            request.scope, InvalidRequestError(message, details={"problems": problems})
+        )
 
     async def on_database(request: Request, error: Exception) -> JSONResponse:
-        return _answer(request, unavailable(error))
+        return error_response(request.scope, unavailable(error))
 
     for kind in UNAVAILABLE:
         app.add_exception_handler(kind, on_database)
@@ -56,18 +64,21 @@ def add_error_handlers(app: FastAPI) -> None:
         code = {404: "no_such_route", 405: "method_not_allowed"}.get(error.status_code, "http")
         body = SpinMLError(f"HTTP {error.status_code}", remedy="see /docs").as_dict()
         headers = dict(error.headers or {})
-        return _json(request, error.status_code, body | {"code": code}, headers)
+        return _json(request.scope, error.status_code, body | {"code": code}, headers)
 
 
 _SCHEMA = {"$ref": "#/components/schemas/ErrorAnswer"}
 _CONTENT = {"application/json": {"schema": _SCHEMA}}
+_EVERY_ROUTE = (HeadersTooLargeError, MalformedRequestError)
 _EVERY_KEYED_ROUTE = (
     AuthenticationError,
+    DatabaseUnavailableError,
     ExpiredKeyError,
+    InvalidRequestError,
+    RateLimitedError,
+    RateStoreUnavailableError,
     RevokedKeyError,
     ScopeMissingError,
-    InvalidRequestError,
-    ServerUnavailableError,
 )
 
 
@@ -79,7 +90,11 @@ def documented(
     Args:
         keyed: add what every route behind a key may answer with.
     """
-    every: set[type[SpinMLError]] = {*errors, *(_EVERY_KEYED_ROUTE if keyed else ())}
+    every: set[type[SpinMLError]] = {
+        *errors,
+        *_EVERY_ROUTE,
+        *(_EVERY_KEYED_ROUTE if keyed else ()),
+    }
     by_status: dict[int | str, dict[str, Any]] = {}
     for kind in sorted(every, key=_order):
         entry = by_status.setdefault(
@@ -90,10 +105,11 @@ def documented(
                 "content": {"application/json": {"schema": _SCHEMA, "examples": {}}},
             },
         )
-        why = (kind.__doc__ or "").strip() or kind.__name__
+        why, remedy = MEANINGS[kind]
         entry["description"] = f"{entry['description']}, `{kind.code}`".lstrip(", ")
-        example = {"error": {"code": kind.code, "message": why, "remedy": "…", "details": {}}}
-        entry["content"]["application/json"]["examples"][kind.code] = {"value": example}
+        error = {"code": kind.code, "message": why, "remedy": remedy, "details": {}}
+        example = {"summary": why, "value": {"error": error, "request_id": "…"}}
+        entry["content"]["application/json"]["examples"][kind.code] = example
     internal = by_status.setdefault(500, {"description": "", "content": _CONTENT})
     internal["description"] = f"{internal['description']}, `internal`".lstrip(", ")
     return by_status
@@ -110,17 +126,21 @@ def _headers(kind: type[SpinMLError]) -> dict[str, Any]:
     return {names[kind.status]: {"schema": {"type": "string"}}}
 
 
-def _answer(request: Request, error: SpinMLError) -> JSONResponse:
+def error_response(scope: Scope, error: SpinMLError) -> JSONResponse:
+    """The answer to ``error``; one without a remedy gets its class's."""
     headers = {}
     if isinstance(error, AuthenticationError):
         headers["WWW-Authenticate"] = "Bearer"
     if error.status in (429, 503):
         headers["Retry-After"] = str(error.details.get("retry_after_s", RETRY_AFTER_S))
-    return _json(request, error.status, error.as_dict(), headers)
+    told = error.as_dict()
+    if not error.remedy and type(error) in MEANINGS:
+        told["remedy"] = MEANINGS[type(error)].remedy
+    return _json(scope, error.status, told, headers)
 
 
 def _json(
-    request: Request, status: int, error: dict[str, Any], headers: dict[str, str]
+    scope: Scope, status: int, error: dict[str, Any], headers: dict[str, str]
 ) -> JSONResponse:
-    content = {"error": error, "request_id": getattr(request.state, "request_id", None)}
+    content = {"error": error, "request_id": scope.get("state", {}).get("request_id")}
     return JSONResponse(content, status_code=status, headers=headers)

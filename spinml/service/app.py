@@ -10,8 +10,9 @@ from pydantic.json_schema import models_json_schema
 from spinml import __version__
 from spinml.service import account_routes, health_routes, result_routes, run_routes
 from spinml.service.answers import add_error_handlers
+from spinml.service.guard import BodyMiddleware, GuardMiddleware
 from spinml.service.health import Readiness
-from spinml.service.middleware import BodyCapMiddleware, RequestIdMiddleware
+from spinml.service.middleware import RequestIdMiddleware
 from spinml.service.schemas import ErrorAnswer, StageEvent, StateEvent
 from spinml.service.state import ServiceState
 
@@ -33,7 +34,14 @@ def create_app(state: ServiceState) -> FastAPI:
     )
     app.state.service = state
     app.state.readiness = Readiness.of(state)
-    app.add_middleware(BodyCapMiddleware, max_body_bytes=state.config.service.limits.max_body_bytes)
+    service = state.config.service
+    app.add_middleware(
+        BodyMiddleware,
+        max_body_bytes=service.limits.max_body_bytes,
+        timeout_s=service.body_timeout_s,
+        pause_s=service.body_pause_s,
+    )
+    app.add_middleware(GuardMiddleware)
     app.add_middleware(RequestIdMiddleware)
     add_error_handlers(app)
     for module in (run_routes, result_routes, account_routes, health_routes):

@@ -7,9 +7,11 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
+from spinml.errors import InvalidRequestError
 from spinml.service import runs
 from spinml.service.keys import refused
 from spinml.service.models import Run, Scope
+from spinml.service.rates import REQUESTS, SUBMISSIONS, headers_of
 from spinml.service.state import ServiceState
 
 _bearer = HTTPBearer(
@@ -32,6 +34,7 @@ State = Annotated[ServiceState, Depends(current_state)]
 
 
 def current_tenant(
+    request: Request,
     needed: SecurityScopes,
     state: State,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
@@ -40,13 +43,31 @@ def current_tenant(
 
     Raises:
         AuthenticationError: no key, or one that does not work.
+        RateLimitedError: the key asks too often; told before its scopes are.
         ScopeMissingError: the key may not do this.
+        InvalidRequestError: a query parameter that the route does not have.
     """
     if credentials is None:
         raise refused()
     caller = state.keys.caller(credentials.credentials)
+    rates = [REQUESTS, *([SUBMISSIONS] if Scope.SUBMIT in needed.scopes else [])]
+    request.state.rate_headers = headers_of(state.rates.count(caller.key_id, rates))
     caller.need(needed.scopes)
+    _refuse_unknown_query(request)
     return caller.tenant
+
+
+def _refuse_unknown_query(request: Request) -> None:
+    """A misspelt parameter would be as good as none, and nobody would notice."""
+    described = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
+    known = {item["name"] for item in described.get("parameters", ()) if item["in"] == "query"}
+    unknown = len(set(request.query_params) - known)
+    if unknown:
+        raise InvalidRequestError(
+            f"{unknown} query parameter(s) that this route does not have",
+            remedy=f"it has {', '.join(sorted(known))}" if known else "it has none",
+            details={"known": sorted(known)},
+        )
 
 
 Reader = Annotated[str, Security(current_tenant, scopes=[Scope.READ])]

@@ -18,7 +18,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
 
-from spinml.errors import ConfigError, ServerUnavailableError
+from spinml.errors import ConfigError, DatabaseUnavailableError
 from spinml.service import schema
 from spinml.service.locks import lock_schema
 
@@ -64,7 +64,7 @@ class Database:
 
         Raises:
             SchemaVersionError: the tables are of another version than this program's.
-            ServerUnavailableError: the database cannot be reached.
+            DatabaseUnavailableError: the database cannot be reached.
         """
         with self._schema() as connection:
             if self.is_embedded or schema.version(connection) is None:
@@ -76,7 +76,7 @@ class Database:
 
         Raises:
             SchemaVersionError: the tables are newer than this program.
-            ServerUnavailableError: the database cannot be reached.
+            DatabaseUnavailableError: the database cannot be reached.
         """
         with self._schema() as connection:
             before = schema.version(connection)
@@ -102,7 +102,7 @@ class Database:
         """See whether the database answers and has this program's tables; changes nothing.
 
         Raises:
-            ServerUnavailableError: it cannot be reached.
+            DatabaseUnavailableError: it cannot be reached.
             SchemaVersionError: the tables are of another version, or there are none.
         """
         try:
@@ -128,9 +128,9 @@ class Database:
         self._engine.dispose()
 
 
-def unavailable(error: Exception) -> ServerUnavailableError:
+def unavailable(error: Exception) -> DatabaseUnavailableError:
     """What a caller is told when the database fails: neither statement nor address."""
-    return ServerUnavailableError(
+    return DatabaseUnavailableError(
         f"the database cannot be used: {type(error).__name__}",
         remedy="try again later; the operator finds it by /readyz and store.database",
     )
@@ -149,7 +149,10 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-_REMEDY = "give sqlite:///PATH or postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+_REMEDY = (
+    "give sqlite:///PATH or postgresql+psycopg://HOST/NAME; with a password by store.database_file "
+    "or store.database_env"
+)
 
 
 def _sqlite(url: URL) -> Engine:

@@ -37,6 +37,8 @@ class Caller:
     """Who asks, and what the key may do."""
 
     tenant: str
+    key_id: str
+    """The public half of the key."""
     scopes: frozenset[str]
 
     def need(self, scopes: Iterable[str]) -> None:
@@ -152,7 +154,7 @@ class KeyVerifier:
         if row is None or not right:
             raise refused()
         _check_time(row)
-        return Caller(row.tenant_id, frozenset(row.scopes))
+        return Caller(row.tenant_id, row.id, frozenset(row.scopes))
 
     def _verify(self, secret_hash: str, secret: str) -> bool:
         mark = hmac.digest(self._pepper, f"{secret_hash} {secret}".encode(), hashlib.sha256)

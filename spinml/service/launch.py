@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import httpx
 import ray
@@ -37,11 +37,12 @@ EXIT_SILENT = 75
 _log = logging.getLogger(__name__)
 
 
-class RunningService(NamedTuple):
+@dataclass(frozen=True)
+class RunningService:
     """Where the service answers, and with which key."""
 
     url: str
-    key: str
+    key: str = field(repr=False)
 
 
 @contextmanager

@@ -13,15 +13,21 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from spinml.errors import (
     ArtifactError,
+    BodyTimeoutError,
     BundleLimitError,
     ConflictError,
+    ImageFormatError,
     MalformedBundleError,
+    MalformedMultipartError,
+    ManifestJsonError,
     NotFoundError,
     PayloadTooLargeError,
     PluginError,
     PreferenceViolationError,
     QuotaExceededError,
     QuotaSpentError,
+    ServerUnavailableError,
+    UndeclaredPartError,
     UnknownFeatureError,
 )
 from spinml.privacy.receive import bundle_from_parts
@@ -66,14 +72,20 @@ IdempotencyKey = Annotated[
         **documented(
             {
                 *STORE_ERRORS,
+                BodyTimeoutError,
                 BundleLimitError,
                 ConflictError,
+                ImageFormatError,
                 MalformedBundleError,
+                MalformedMultipartError,
+                ManifestJsonError,
                 PayloadTooLargeError,
                 PluginError,
                 PreferenceViolationError,
                 QuotaExceededError,
                 QuotaSpentError,
+                ServerUnavailableError,
+                UndeclaredPartError,
                 UnknownFeatureError,
             }
         ),
@@ -148,7 +160,7 @@ def get_run(run: SeenRun) -> RunStatus:
 async def follow_run(
     state: State,
     run: SeenRun,
-    last_event_id: Annotated[int, Header(alias="Last-Event-ID", ge=0)] = 0,
+    last_event_id: Annotated[int, Header(alias="Last-Event-ID", ge=0, lt=2**31)] = 0,
 ) -> AsyncIterator[ServerSentEvent]:
     seq = last_event_id
     while True:

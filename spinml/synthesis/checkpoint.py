@@ -18,12 +18,13 @@ from diffusers import (
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from spinml.config import CheckpointConfig
-from spinml.errors import CheckpointError
+from spinml.errors import CheckpointError, UnsafeWeightsError
 from spinml.synthesis.compute import Compute, select_compute
 from spinml.synthesis.identity import CONTROLNET, expandable_features, locate
 from spinml.synthesis.text_image import TextImageEncoder
 
 INPAINTING = "inpainting/unet"
+_PICKLES = {".bin", ".ckpt", ".msgpack", ".pickle", ".pkl", ".pt", ".pth"}
 
 
 @dataclass(frozen=True)
@@ -42,10 +43,14 @@ class _Source:
         """``kind.from_pretrained`` of the subfolder ``part`` ("" for the source itself).
 
         Raises:
+            UnsafeWeightsError: its weights are a pickle alone.
             CheckpointError: the part is missing or damaged.
         """
+        if issubclass(kind, torch.nn.Module):
+            options["use_safetensors"] = True
         try:
             if self.folder is not None:
+                _refuse_pickles(self.name, self.folder / part)
                 return kind.from_pretrained(self.folder / part, local_files_only=True, **options)
             return kind.from_pretrained(
                 self.name, subfolder=part or None, revision=self.revision, **options
@@ -61,7 +66,24 @@ class _Source:
     def _remedy(self) -> str:
         if self.folder is None:
             return "check the name and the network, or give a local folder in diffusers' layout"
-        return "the folder must have diffusers' layout, each part with its config and weights"
+        return "the folder must have diffusers' layout, each part with its config and safetensors"
+
+
+def _refuse_pickles(name: str, folder: Path) -> None:
+    """Say it of a part that has weights, but only such as run code when they are read.
+
+    Raises:
+        UnsafeWeightsError: names the part.
+    """
+    files = {path.suffix for path in folder.glob("*") if path.is_file()}
+    if files & _PICKLES and ".safetensors" not in files:
+        raise UnsafeWeightsError(
+            f"the part {folder.name!r} of checkpoint {name!r} has its weights in a pickle alone, "
+            "which can run any code and is never loaded",
+            remedy="convert them: load it where you trust it and save_pretrained() it again, or "
+            "take a revision with safetensors",
+            details={"checkpoint": name, "parts": [folder.name]},
+        )
 
 
 class Checkpoint:
@@ -92,6 +114,7 @@ class Checkpoint:
         """Load what ``config`` names.
 
         Raises:
+            UnsafeWeightsError: a part has its weights in a pickle alone.
             CheckpointError: parts are missing or damaged (all of them named), or they do not fit
                 the configured resolution.
             ConfigError: the device or precision cannot be had.
@@ -226,9 +249,11 @@ def _load_all(source: _Source, loaders: dict[str, Callable[[], Any]]) -> dict[st
         except CheckpointError as error:
             failed[name] = error
     if failed:
-        first = next(iter(failed.values()))
-        raise CheckpointError(
-            f"checkpoint {source.name!r} lacks {len(failed)} part(s): {', '.join(failed)}",
+        unsafe = [error for error in failed.values() if isinstance(error, UnsafeWeightsError)]
+        first = next(iter(unsafe or failed.values()))
+        raise type(first)(
+            f"checkpoint {source.name!r} lacks {len(failed)} part(s): {', '.join(failed)}"
+            + (f"; {first.message}" if unsafe else ""),
             remedy=first.remedy,
             details={"checkpoint": source.name, "parts": list(failed)},
         ) from first

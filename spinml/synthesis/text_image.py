@@ -48,7 +48,9 @@ class TextImageEncoder:
         session = onnxruntime.InferenceSession(
             str(folder / "embedder.onnx"), providers=["CPUExecutionProvider"]
         )
-        text = CLIPTextModelWithProjection.from_pretrained(folder, dtype=torch.float32)
+        text = CLIPTextModelWithProjection.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True
+        )
         tokenizer = CLIPTokenizer.from_pretrained(folder)
         return cls(session, text.eval(), tokenizer, settings["size_px"], settings["logit_scale"])
 

@@ -96,7 +96,7 @@ def _lite_weights() -> State:
 
 def _mobile_weights() -> State:
     state: State = MobileNet_V2_Weights.IMAGENET1K_V2.get_state_dict(
-        progress=False, check_hash=True
+        progress=False, check_hash=True, weights_only=True
     )
     return state
 

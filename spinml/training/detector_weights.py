@@ -91,12 +91,13 @@ def _from_checkpoint(name: str, classes: int) -> Any:
     if not path.is_file():
         raise _unusable(path.name, "there is no such file")
     ultralytics()
-    from ultralytics.nn.tasks import load_checkpoint
+    from ultralytics.nn.tasks import torch_safe_load
 
-    try:
-        source, _ = load_checkpoint(str(path))
+    try:  # the file is a pickle: nothing but tensors and ultralytics' own classes is made of it
+        checkpoint, _ = torch_safe_load(str(path), safe_only=True)
+        source = checkpoint.get("ema") or checkpoint["model"]
         model = ultralytics_model()(source.yaml, nc=classes, verbose=False)
-    except Exception as error:  # whatever unpickling an unknown file raises
+    except Exception as error:  # whatever reading an unknown file raises
         raise _unusable(path.name, type(error).__name__) from error
     known, wanted = source.float().state_dict(), model.state_dict()
     fitting = {

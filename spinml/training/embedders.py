@@ -69,7 +69,7 @@ class HubEmbedder:
     def __init__(self, name: str) -> None:
         try:
             self.processor = AutoImageProcessor.from_pretrained(name)
-            self.model = AutoModel.from_pretrained(name).eval()
+            self.model = AutoModel.from_pretrained(name, use_safetensors=True).eval()
             self.tokenizer = AutoTokenizer.from_pretrained(name) if _reads(self.model) else None
         except (OSError, ValueError) as error:
             raise CheckpointError(

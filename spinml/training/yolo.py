@@ -33,6 +33,7 @@ def ultralytics() -> ModuleType:
         "YOLO_AUTOINSTALL": "false",
         "YOLO_OFFLINE": "true",
         "YOLO_VERBOSE": "false",
+        "ULTRALYTICS_SAFE_LOAD": "true",  # of its pickles only known classes are made
     }
     ranks = {name: os.environ.pop(name) for name in _RANKS if name in os.environ}
     opened_by = Image.open

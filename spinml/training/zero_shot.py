@@ -144,7 +144,8 @@ def load_parts(name: str, kind: Any) -> tuple[Any, Any]:
     """
     place = locate(name) or name
     try:
-        return AutoProcessor.from_pretrained(place), kind.from_pretrained(place).eval()
+        model = kind.from_pretrained(place, use_safetensors=True)
+        return AutoProcessor.from_pretrained(place), model.eval()
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"the generic model {name!r} cannot be loaded by {kind.__name__}: "

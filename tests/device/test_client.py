@@ -13,6 +13,7 @@ from spinml.errors import (
     NotFoundError,
     NotReadyError,
     QuotaSpentError,
+    RateLimitedError,
     ServerUnavailableError,
     ServiceError,
     SpinMLError,
@@ -101,6 +102,19 @@ def test_retry_after_is_obeyed(monkeypatch):
     client, _ = client_of(failed(429, "rate", **{"Retry-After": "7"}), told(run_status()))
     client.status(RUN)
     assert waits == [7.0]
+
+
+def test_a_rate_is_waited_for_and_named_when_patience_ends(monkeypatch):
+    waits = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
+    limited = [failed(429, "rate_limited", **{"Retry-After": "59"}) for _ in range(3)]
+    client, _ = client_of(*limited[:2], told(run_status()))
+    assert client.status(RUN).id == RUN
+    assert waits == [59.0, 59.0]
+    client, script = client_of(*limited)
+    with pytest.raises(RateLimitedError):
+        client.status(RUN)
+    assert len(script.requests) == 3
 
 
 def test_a_spent_quota_is_told_and_not_waited_for():

@@ -169,7 +169,7 @@ def test_lists_hold_ones_own_runs_by_pages(client: TestClient, headers: Headers)
     assert seen == made[::-1]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1000", "limit=many"])
+@pytest.mark.parametrize("query", ["limit=0", "limit=1000", "limit=many", "limits=5", "=x"])
 def test_bad_page(client: TestClient, headers: Headers, query: str) -> None:
     refuses(client.get(f"/v1/runs?{query}", headers=headers()), 422, "invalid_request")
 
@@ -205,7 +205,7 @@ def test_a_database_that_fails_is_503(
 
     monkeypatch.setattr(Database, "read", fails)
     answer = client.get("/v1/runs", headers=sent)
-    refuses(answer, 503, "server_unavailable")
+    refuses(answer, 503, "database_unavailable")
     assert answer.headers["Retry-After"]
     assert "words" not in answer.text
 

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from fastapi.testclient import TestClient
 
+from spinml.errors import all_errors
 from spinml.service.models import Scope
 
 METHODS = {"get", "post", "delete", "put", "patch"}
@@ -53,14 +54,33 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("operation", "status", "codes"),
     [
-        ("post /v1/runs", "400", {"malformed_bundle"}),
+        (
+            "post /v1/runs",
+            "400",
+            {
+                "image_format",
+                "malformed_bundle",
+                "malformed_multipart",
+                "malformed_request",
+                "manifest_json",
+                "undeclared_part",
+            },
+        ),
+        ("post /v1/runs", "408", {"body_timeout"}),
+        ("post /v1/runs", "431", {"headers_too_large"}),
         ("post /v1/runs", "401", {"authentication_failed", "key_expired", "key_revoked"}),
         ("post /v1/runs", "403", {"scope_missing", "quota_exceeded"}),
         ("post /v1/runs", "409", {"conflict"}),
         ("post /v1/runs", "413", {"bundle_limit", "payload_too_large"}),
         ("post /v1/runs", "422", {"invalid_request", "preference_violation", "unknown_feature"}),
-        ("post /v1/runs", "429", {"quota_spent"}),
-        ("post /v1/runs", "503", {"server_unavailable"}),
+        ("post /v1/runs", "429", {"quota_spent", "rate_limited"}),
+        (
+            "post /v1/runs",
+            "503",
+            {"database_unavailable", "rate_store_unavailable", "server_unavailable"},
+        ),
+        ("get /v1/runs", "429", {"rate_limited"}),
+        ("get /readyz", "503", {"database_unavailable", "store_unavailable"}),
         ("get /v1/runs/{run_id}", "404", {"not_found"}),
         ("get /v1/runs/{run_id}/model", "409", {"not_ready"}),
         ("post /v1/runs/{run_id}/cancel", "409", {"conflict"}),
@@ -76,7 +96,12 @@ def test_error_codes_stand_where_they_occur(
     assert codes <= set(content["examples"])
     for example in content["examples"].values():
         schema = document["components"]["schemas"]["ErrorInfo"]
-        jsonschema.validate(example["value"]["error"], schema)
+        error = example["value"]["error"]
+        jsonschema.validate(error, schema)
+        kinds = {kind.code: kind for kind in all_errors()}
+        assert str(kinds[error["code"]].status) == status
+        assert len(error["message"]) > 10
+        assert len(error["remedy"]) > 10
 
 
 def test_the_multipart_body_is_described(document: dict[str, Any]) -> None:

@@ -13,14 +13,17 @@ import pytest
 import ray
 from httpx_sse import connect_sse
 from prometheus_client.parser import text_string_to_metric_families
+from ray._private import state as ray_state
+from ray._raylet import GcsClient
 
-from spinml.config import LogConfig, ServerConfig
+from spinml.config import LogConfig, ServerConfig, StoreConfig
 from spinml.device.key import key_file
 from spinml.service.launch import RunningService, running_service
 from spinml.service.metrics import DECLARED, exported_names
 from tests.service import bundles
 
 pytestmark = pytest.mark.ray
+SECRET = "database-secret-4711"
 
 
 @pytest.fixture
@@ -30,6 +33,10 @@ def service(
     monkeypatch.setenv("SPINML_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
+    secret = tmp_path / "database-url"
+    secret.write_text(f"sqlite:///{tmp_path}/{SECRET}.db")
+    store = StoreConfig(artifacts=config.store.artifacts, database_file=secret)
+    config = config.model_copy(update={"store": store})
     factory = "tests.service.executors:quick"
     as_json = config.model_copy(update={"logs": LogConfig(format="json")})
     with running_service(as_json, num_cpus=1, num_gpus=0, execute=factory) as service:
@@ -48,6 +55,7 @@ def test_a_run_through_serve(service: RunningService) -> None:
         assert states == ["queued", "running", "succeeded"]
         assert client.get(f"{path}/model").content == b"onnx"
         assert _too_large(client).status_code == 413
+        _check_what_ray_keeps(service)
         _print_latency(client, path)
         _expect_metrics()
         _expect_logs(path.rpartition("/")[2])
@@ -123,6 +131,23 @@ def _too_large(client: httpx.Client) -> httpx.Response:
         headers={"Idempotency-Key": "two", "Content-Type": "multipart/form-data; boundary=b"},
         content=bytes(1_000_000),
     )
+
+
+def _check_what_ray_keeps(service: RunningService) -> None:
+    """Deployments with their arguments, runtime environments, actors: all that dashboards show."""
+    gcs = GcsClient(address=ray.get_runtime_context().gcs_address)
+    kept = {}
+    for namespace in (None, b"serve", b"session", b"job", b"fun", b"tracing", b"dashboard"):
+        for key in gcs.internal_kv_keys(b"", namespace):
+            kept[key] = gcs.internal_kv_get(key, namespace) or b""
+    assert any(b"ServerConfig" in value for value in kept.values())  # it looks where they lie
+    actors = repr(ray_state.actors()) + repr(gcs.get_all_job_info())
+    assert "ServeReplica:spinml:ingress" in actors
+    assert "SPINML" not in ray.get_runtime_context().get_runtime_env_string()
+    for secret in (SECRET, service.key, service.key.split("_", 2)[2]):
+        assert secret not in actors
+        for key, value in kept.items():
+            assert secret.encode() not in key + value, key
 
 
 def _print_latency(client: httpx.Client, path: str) -> None:

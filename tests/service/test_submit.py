@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import zipfile
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -157,6 +158,9 @@ class TestRefused:
         ("content_type", "body"),
         [
             ("application/json", b"{}"),
+            ("application/x-www-form-urlencoded", b"manifest=%7B%7D"),
+            ("multipart/mixed; boundary=b", b"--b--"),
+            ("multipart/form-data; boundary=b; charset=utf-7", b"--b--"),
             ("multipart/form-data", b"no boundary"),
             ("multipart/form-data; boundary=b", b"--c\r\nnot this one"),
             ("multipart/form-data; boundary=b", b"--b\r\nContent-Disposition: form-data\r\n\r\nx"),
@@ -168,22 +172,24 @@ class TestRefused:
         self, client: TestClient, headers: Headers, content_type: str, body: bytes
     ) -> None:
         sent = headers(idempotency_key="one", content_type=content_type)
-        refuses(client.post("/v1/runs", headers=sent, content=body), 400, "malformed_bundle")
+        refuses(client.post("/v1/runs", headers=sent, content=body), 400, "malformed_multipart")
 
     def test_two_parts_of_one_name(self, client: TestClient, headers: Headers) -> None:
         files = bundles.files(bundles.bundle().to_parts())
         sent = headers(idempotency_key="one")
         refuses(
-            client.post("/v1/runs", headers=sent, files=[*files, files[0]]), 400, "malformed_bundle"
+            client.post("/v1/runs", headers=sent, files=[*files, files[0]]),
+            400,
+            "malformed_multipart",
         )
 
     def test_too_many_parts(self, client: TestClient, headers: Headers) -> None:
-        parts = {f"target.{i}": b"x" for i in range(200)}
-        refuses(send(client, headers(), parts), 400, "malformed_bundle")
+        parts = {f"target.{i}": b"x" for i in range(600)}
+        refuses(send(client, headers(), parts), 400, "malformed_multipart")
 
     def test_undeclared_part(self, client: TestClient, headers: Headers) -> None:
         parts = bundles.bundle().to_parts() | {"target.7": bundles.cut_out(7)}
-        refuses(send(client, headers(), parts), 400, "malformed_bundle")
+        refuses(send(client, headers(), parts), 400, "undeclared_part")
 
     def test_missing_part(self, client: TestClient, headers: Headers) -> None:
         parts = bundles.bundle().to_parts()
@@ -203,11 +209,46 @@ class TestRefused:
     def test_manifest_of_a_megabyte(self, client: TestClient, headers: Headers) -> None:
         refuses(send(client, headers(), {"manifest": bytes(2**20)}), 413, "payload_too_large")
 
-    @pytest.mark.parametrize("manifest", [b"\xff\xfe", b"[[[[", b"[" * 60_000, b"null", b"{}"])
+    @pytest.mark.parametrize(
+        ("manifest", "code"),
+        [
+            (b"\xff\xfe", "manifest_json"),
+            (b"[[[[", "manifest_json"),
+            (b"[" * 60_000, "manifest_json"),
+            (b'{"version": 1, "version": 1}', "manifest_json"),
+            (b'{"version": NaN}', "manifest_json"),
+            (b'{"\\ud800": 1}', "manifest_json"),
+            (b'{"version": ' + b"1" * 9_999 + b"}", "manifest_json"),
+            (b"null", "malformed_bundle"),
+            (b"{}", "malformed_bundle"),
+        ],
+    )
     def test_manifest_that_is_none(
-        self, client: TestClient, headers: Headers, manifest: bytes
+        self, client: TestClient, headers: Headers, manifest: bytes, code: str
     ) -> None:
-        refuses(send(client, headers(), {"manifest": manifest}), 400, "malformed_bundle")
+        refuses(send(client, headers(), {"manifest": manifest}), 400, code)
+
+    @pytest.mark.parametrize(
+        "name",
+        ["../../etc/passwd", "target.01", "target.-1", "target", "target_9.0", "target.٣",
+         "target.0\n", "a" * 4000, "é", "manifest.json", "target.99999", " target.0"],
+    )  # fmt: skip
+    def test_names_that_no_part_has(self, client: TestClient, headers: Headers, name: str) -> None:
+        parts = bundles.bundle().to_parts() | {name: b"x"}
+        answer = send(client, headers(), parts)
+        refuses(answer, 400, "malformed_multipart")
+
+    @pytest.mark.parametrize("encoding", ["gzip", "deflate, br"])
+    def test_a_body_that_claims_to_be_compressed_is_not_inflated(
+        self, client: TestClient, headers: Headers, encoding: str
+    ) -> None:
+        sent = headers(
+            idempotency_key="one",
+            content_type="multipart/form-data; boundary=b",
+            content_encoding=encoding,
+        )
+        answer = client.post("/v1/runs", headers=sent, content=gzip.compress(bytes(30_000_000)))
+        refuses(answer, 400, "malformed_multipart")
 
     @pytest.mark.parametrize("changes", [{"segments": {}}, {"segments": [1]}, {"more": 1}])
     def test_manifest_of_another_shape(
@@ -248,11 +289,11 @@ class TestRefused:
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("zeros", bytes(10_000_000))
         parts = bundles.bundle(Scheme.L2, (out.getvalue(),)).to_parts()
-        refuses(send(client, headers(), parts), 400, "malformed_bundle")
+        refuses(send(client, headers(), parts), 400, "image_format")
 
     def test_polyglot(self, client: TestClient, headers: Headers) -> None:
         parts = bundles.bundle(Scheme.L2, (bundles.cut_out() + b"PK\x03\x04",)).to_parts()
-        refuses(send(client, headers(), parts), 400, "malformed_bundle")
+        refuses(send(client, headers(), parts), 400, "image_format")
 
 
 @pytest.mark.usefixtures("nothing_left")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -282,6 +283,25 @@ def test_an_ultralytics_file_starts_a_network_of_other_classes(
     name = "model.9.cv2.conv.weight"
     assert torch.equal(network.get_parameter(name), source.get_parameter(name))
     assert network.get_parameter("model.22.cv3.0.2.weight").shape[0] == len(CLASSES)
+
+
+class Trap(torch.nn.Module):
+    """A network whose pickle runs something."""
+
+    def __init__(self, mark: Path) -> None:
+        super().__init__()
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
+def test_a_file_of_ultralytics_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hostile.pt"
+    torch.save({"model": Trap(tmp_path / "ran"), "train_args": {}}, path)
+    with pytest.raises(ConfigError, match=r"hostile\.pt cannot start the detector"):
+        load_detector(str(path), CLASSES, np.zeros((0,), np.uint8))
+    assert not (tmp_path / "ran").exists()
 
 
 def test_no_images_to_validate_on(small: Path, tmp_path: Path) -> None:
