@@ -82,6 +82,9 @@ MEANINGS: dict[type[SpinMLError], Meaning] = {
     errors.RevokedKeyError: Meaning("the key was revoked", "ask the operator for a new key"),
     errors.ScopeMissingError: Meaning("the key may not do this", "use a key that has the scope"),
     errors.ServerUnavailableError: Meaning("what the run needs is being erased just now", _LATER),
+    errors.StorageFullError: Meaning(
+        "there is no room in the artifact store", "tell the operator; try again later"
+    ),
     errors.StoreUnavailableError: Meaning("the artifact store cannot be used", _LATER),
     errors.UndeclaredPartError: Meaning(
         "a part that the manifest does not declare",

@@ -41,7 +41,8 @@ status that the prompt asked for, `label_without_words*` the same of what Contro
 and the object's name alone; `loss_right_caption` and
 `loss_wrong_caption` are the loss at t = 800 with the right and with another status in the caption;
 `silhouette_iou` compares what the ControlNet drew with the object whose map it got; `*_of_start` is
-what an earlier training of the same stage had spent, from whose weights this one started.
+what an earlier training of the same stage had spent, from whose weights this one started. The
+ControlNets for pose and box started from canny's.
 
 ## What it is not good for
 - Anything but simulated dogs, persons, bottles, frames and rooms at 128 px: it has seen no photograph.
