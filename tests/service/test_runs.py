@@ -279,6 +279,19 @@ def test_the_second_run_reuses_every_stage(
     assert executor.executed == executed
 
 
+def test_runs_are_found_by_the_beginning_of_their_keys(
+    client: TestClient, headers: Headers, submit: Submit
+) -> None:
+    own = [submit("pets_1.a.0"), submit("pets_1.b.0")]
+    submit("petsX1.a.0")
+    asked = {"key_prefix": "pets_1.", "limit": 1}
+    page = client.get("/v1/runs", params=asked, headers=headers()).json()
+    assert [(run["id"], run["idempotency_key"]) for run in page["runs"]] == [(own[1], "pets_1.b.0")]
+    more = client.get("/v1/runs", params=asked | {"after": page["next"]}, headers=headers()).json()
+    assert ([run["id"] for run in more["runs"]], more["next"]) == ([own[0]], None)
+    assert client.get("/v1/runs", params=asked, headers=headers("bert")).json()["runs"] == []
+
+
 def test_a_listener_is_let_go_when_the_run_is_deleted(
     client: TestClient, headers: Headers, submit: Submit
 ) -> None:
