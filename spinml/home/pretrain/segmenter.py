@@ -203,7 +203,11 @@ def _train(model: Any, dataset: Path, loop: LoopSettings, size_px: int) -> None:
         lr0=0.002,
         warmup_epochs=0.3,
         mosaic=0.0,
-        scale=0.4,
+        # A private home's clothes and walls have colours that the public world has not, and its
+        # cameras see the whole room: persons are small in it, or cut off by the frame.
+        hsv_h=0.5,
+        scale=0.7,
+        translate=0.25,
         mask_ratio=2,
         val=False,
         plots=False,
