@@ -84,7 +84,7 @@ def check_store(database: Database, store: ArtifactStore) -> None:
 
 
 def check_charges(database: Database, log: dict[str, list[Execution]]) -> None:
-    """What was executed is charged, once; nobody pays longer than the stages ran."""
+    """What was executed is charged, and each execution, and each image, to one run alone."""
     with database.read() as session:
         charges = session.scalars(select(Charge)).all()
         stages = {(s.run_id, s.digest): s for s in session.scalars(select(RunStage))}
@@ -94,9 +94,7 @@ def check_charges(database: Database, log: dict[str, list[Execution]]) -> None:
     for (_, digest), paid in by_digest.items():
         drawn = {s.images for s in stages.values() if s.digest == digest}
         assert sum(charge.images for charge in paid) in (0, *drawn)
-        ran_s = sum((one.ended or one.began + 60) - one.began for one in log[digest])
-        gpus = max(s.gpus for s in stages.values() if s.digest == digest)
-        assert sum(c.gpu_seconds for c in paid) <= gpus * (ran_s + len(log[digest]) * 30)
+        assert sum(charge.gpu_seconds > 0 for charge in paid) <= len(log[digest])
     for (run_id, digest), stage in stages.items():
         if stage.state == StageState.DONE and stage.kind != StageKind.SEGMENT:
             assert [c for c in charges if (c.run_id, c.digest) == (run_id, digest)]
