@@ -66,16 +66,20 @@ class NodeCache:
         while not home.is_dir():
             try:
                 unfinished.rename(home)
+                return  # whatever happens to it then: there is nothing to rename again
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
 
     def evict(self, key: ArtifactKey) -> None:
-        """Forget an artifact on this node."""
-        home = self.folder / key.path
-        while home.is_dir():
-            with contextlib.suppress(FileNotFoundError):  # another process evicts it, too
-                shutil.rmtree(home)
+        """Forget an artifact on this node; renamed first, so that no other worker is half-way."""
+        gone = self.folder / f"{_UNFINISHED}{uuid.uuid4().hex}"
+        try:
+            (self.folder / key.path).rename(gone)
+        except FileNotFoundError:  # not here, or another process evicts it
+            return
+        with contextlib.suppress(FileNotFoundError):  # pruned by another process
+            shutil.rmtree(gone)
 
     def prune(self) -> None:
         """Remove what was not used for ``keep_s``, and downloads that a crash left behind.

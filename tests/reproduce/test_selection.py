@@ -10,11 +10,12 @@ import yaml
 from typer import Typer
 from typer.testing import CliRunner
 
-from spinml.config import ServerConfig
+from spinml.config import CheckpointConfig, ServerConfig
 from spinml.device.segmenter import Segmenter
 from spinml.reproduce.command import INCOMPLETE, reproduction
 from spinml.reproduce.experiments import TABLES
 from spinml.reproduce.selection import datasets_of_generic, select
+from spinml.synthesis.identity import home_folder
 from tests.device.models import segmenter
 
 
@@ -41,10 +42,16 @@ def test_tasks_whose_object_the_segmenter_does_not_know_are_left_out(
 
 
 def test_a_feature_without_a_controlnet_leaves_its_conditions_out(
-    knows_dog_and_bottle: Segmenter,
+    knows_dog_and_bottle: Segmenter, tmp_path: Path
 ) -> None:
     knows_dog_and_bottle.class_names = ["person"]
-    found = select(["3b"], ServerConfig(), segmenter=knows_dog_and_bottle)
+    poseless = tmp_path / "checkpoint"
+    poseless.mkdir()
+    for part in home_folder().iterdir():
+        if part.name != "controlnet_pose":
+            (poseless / part.name).symlink_to(part)
+    config = ServerConfig(checkpoint=CheckpointConfig(base=str(poseless)))
+    found = select(["3b"], config, segmenter=knows_dog_and_bottle)
     assert found.conditions == {"human": ("L0,L0", "L0,L1", "L0,L2", "L2,L2")}
     (left_out,) = found.left_out
     assert left_out.tables == ("3b",)
@@ -76,7 +83,7 @@ def _listed(tmp_path: Path, *options: str) -> tuple[int, dict[str, object], str]
 
 
 def test_list_counts_stages_after_sharing_and_says_what_is_left_out(tmp_path: Path) -> None:
-    options = ["--tables", "3a,6", "--seeds", "2", "--images-per-class", "8", "--steps", "25"]
+    options = ["--tables", "3a,7", "--seeds", "2", "--images-per-class", "8", "--steps", "25"]
     code, listed, told = _listed(tmp_path, *options)
     assert code == INCOMPLETE
     (pet,) = listed["experiments"]  # type: ignore[misc]
@@ -86,7 +93,7 @@ def test_list_counts_stages_after_sharing_and_says_what_is_left_out(tmp_path: Pa
     assert pet["stages"] == pet["missing"] == 2 * (5 + 7 + 6 + 6 + 3 + 3)
     assert pet["alone"] == 2 * (5 + 7 + 6 + 8 + 9 + 8)
     assert 0 < pet["hours"] < 2
-    assert "left out  table 6, 6-frame: two_objects:" in told
+    assert "left out  table 7: bottle:" in told
     assert not (tmp_path / "store").exists(), "nothing is stored"
 
 

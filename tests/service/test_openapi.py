@@ -80,7 +80,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
             {"database_unavailable", "rate_store_unavailable", "server_unavailable"},
         ),
         ("get /v1/runs", "429", {"rate_limited"}),
-        ("get /readyz", "503", {"database_unavailable", "store_unavailable"}),
+        ("get /readyz", "503", {"server_unavailable"}),
         ("get /v1/runs/{run_id}", "404", {"not_found"}),
         ("get /v1/runs/{run_id}/model", "409", {"not_ready"}),
         ("post /v1/runs/{run_id}/cancel", "409", {"conflict"}),

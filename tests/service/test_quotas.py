@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -267,9 +268,7 @@ def test_gpus_are_those_of_the_stages_resources(state: ServiceState) -> None:
         update={"generation": Resources(num_gpus=0.5), "generation_actors": 3}
     )
     config: ServerConfig = state.config.model_copy(update={"resources": resources})
-    with_gpus = ServiceState(
-        config, state.database, state.store, state.keys, state.planner, state.evict
-    )
+    with_gpus = replace(state, config=config)
     run: Run = submit(with_gpus, "anna", "one", bundles.bundle())[0]
     by_kind = {stage.kind: stage.gpus for stage in run.stages}
     assert (by_kind[StageKind.GENERATE], by_kind[StageKind.FINETUNE]) == (1.5, 0)

@@ -159,7 +159,7 @@ def test_the_command_scores_the_bundled_encoder_on_the_shipped_home() -> None:
     assert figures["model"] == "home"
     assert figures["prompts"][1] == "a dog is sitting in a bedroom"
     assert figures["photos"] == 200
-    assert 0.5 < figures["accuracy"] < 0.7  # 0.595 as shipped; chance is 0.25
+    assert 0.4 < figures["accuracy"] < 0.6  # 0.495 as shipped; chance is 0.25
 
 
 @pytest.mark.parametrize("kind", ["owl", "dino"])
