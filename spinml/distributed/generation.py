@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import ray
 
@@ -19,10 +19,7 @@ from spinml.distributed.resources import actor_options, settle_process
 from spinml.logs import configure
 from spinml.pipeline.execution import StageTask, Workplace
 from spinml.pipeline.stages import Progress, Stage
-from spinml.synthesis.shards import ShardSpec, plan_shards
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from spinml.synthesis.shards import plan_shards
 
 MAX_RESTARTS = 2
 """How often Ray Data starts an actor again that died; the stage is retried beyond that."""
@@ -59,24 +56,18 @@ class ShardSource(Protocol):
         ...
 
 
-class _Maker(Protocol):
-    """What makes the Parquet tables of a stage's shards."""
-
-    def make_shard(self, spec: ShardSpec, progress: Progress) -> pa.Table: ...
-
-
 class _ParquetShards:
     """A ShardSource of Parquet files, one for each of the stage's shards."""
 
     unit: ClassVar[str]
+    maker: ClassVar[str]
+    """Import path of what makes the tables: ``load(config, stage, inputs)``, ``make_shard``."""
+    finisher: ClassVar[str]
+    """Import path of what :meth:`finish` calls."""
 
     def __init__(self, config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> None:
-        self._maker = self.load(config, stage, inputs)
+        self._maker = load(self.maker).load(config, stage, inputs)
         self._specs = plan_shards(stage.params)
-
-    @staticmethod
-    def load(config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> _Maker:
-        raise NotImplementedError
 
     @staticmethod
     def plan(params: Mapping[str, Any]) -> list[Shard]:
@@ -89,41 +80,26 @@ class _ParquetShards:
         write_shard(self._maker.make_shard(spec, progress), path)
         progress(len(spec.images), len(spec.images), self.unit)
 
+    @classmethod
+    def finish(cls, folder: Path, stage: Stage) -> dict[str, Any]:
+        figures: dict[str, Any] = load(cls.finisher)(folder, stage)
+        return figures
+
 
 class ObjectShards(_ParquetShards):
-    """The ShardSource of DRAW: :mod:`spinml.synthesis.draw`."""
+    """The ShardSource of DRAW."""
 
     unit = "objects"
-
-    @staticmethod
-    def load(config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> _Maker:
-        from spinml.synthesis.draw import Drawer
-
-        return Drawer.load(config, stage, inputs)
-
-    @staticmethod
-    def finish(folder: Path, stage: Stage) -> dict[str, Any]:
-        from spinml.synthesis.draw import finish_objects
-
-        return finish_objects(folder, stage)
+    maker = "spinml.synthesis.draw:Drawer"
+    finisher = "spinml.synthesis.draw:finish_objects"
 
 
 class SyntheticShards(_ParquetShards):
-    """The ShardSource of GENERATE: :mod:`spinml.synthesis.generate`."""
+    """The ShardSource of GENERATE."""
 
     unit = "images"
-
-    @staticmethod
-    def load(config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> _Maker:
-        from spinml.synthesis.generate import Generator
-
-        return Generator.load(config, stage, inputs)
-
-    @staticmethod
-    def finish(folder: Path, stage: Stage) -> dict[str, Any]:
-        from spinml.synthesis.card import finish_dataset
-
-        return finish_dataset(folder, stage)
+    maker = "spinml.synthesis.generate:Generator"
+    finisher = "spinml.synthesis.card:finish_dataset"
 
 
 class ShardActor:

@@ -127,6 +127,19 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, unit: str) -> None: ...
 
 
+class StageStanding(Protocol):
+    """How far a stage is, in whatever tells it."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def unit(self) -> str: ...
+
+
 def silent(done: int, total: int, unit: str) -> None:
     """A Progress that tells nobody."""
 

@@ -15,6 +15,9 @@ from spinml.privacy.receive import bundle_from_parts
 
 SUFFIX = ".spinml"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_REMEDY = "make it by `spinml device sanitize`"
+_UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
+"""What zipfile raises: the last two of a version it does not know, and of an encrypted part."""
 
 
 def write_bundle(bundle: SanitizedBundle, path: Path) -> None:
@@ -25,10 +28,13 @@ def write_bundle(bundle: SanitizedBundle, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
-    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in bundle.to_parts().items():
-            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
-    partial.replace(path)
+    try:
+        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+            for name, content in bundle.to_parts().items():
+                archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_bundle(path: Path, limits: BundleLimits | None = None) -> SanitizedBundle:
@@ -48,11 +54,16 @@ def read_bundle(path: Path, limits: BundleLimits | None = None) -> SanitizedBund
                 raise BundleLimitError(
                     f"the bundle has {size} bytes, at most {limits.max_body_bytes} are taken"
                 )
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise MalformedBundleError(
+                    "the file is no bundle: a part is compressed, and none is to be",
+                    remedy=_REMEDY,
+                )
             parts = {entry.filename: archive.read(entry) for entry in entries}
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except _UNREADABLE as error:
         raise MalformedBundleError(
             f"the file is no bundle that can be read: {type(error).__name__}",
-            remedy="make it by `spinml device sanitize`",
+            remedy=_REMEDY,
         ) from None
     if len(parts) != len(entries):
         raise MalformedBundleError("the bundle's file has a part twice")

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, selectinload
 
 from spinml.errors import StageError
 from spinml.pipeline.manifest import Manifest
-from spinml.pipeline.stages import StageKind
+from spinml.pipeline.stages import StageKind, StageStanding
 from spinml.service.database import Database
 from spinml.service.journal import record_stage, record_state, settle_stages
 from spinml.service.ledger import note_stored
@@ -47,19 +47,11 @@ class Claim:
     """Digest of a stage → GPUs that it holds while it is executed."""
 
 
-class StageReport(Protocol):
-    """How far a stage is; :class:`spinml.distributed.events.StageEvent` is one."""
+class StageReport(StageStanding, Protocol):
+    """How far a stage is, to be stored; :class:`spinml.distributed.events.StageEvent` is one."""
 
     @property
     def digest(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def done(self) -> int: ...
-    @property
-    def total(self) -> int: ...
-    @property
-    def unit(self) -> str: ...
     @property
     def seconds(self) -> float: ...
 

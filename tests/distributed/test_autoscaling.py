@@ -16,8 +16,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+
+from tests.processes import free_port, running_head
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -34,12 +35,6 @@ EMPTY: dict[str, list[str]] = {
     "rsync_filter": [],
 }
 """What a cluster on one machine has no need of, but must name."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -79,34 +74,17 @@ def address(tmp_path: Path, environment: dict[str, str]) -> Iterator[str]:
     }
     path = tmp_path / "autoscaler.json"
     path.write_text(json.dumps(config))
-    port = address.partition(":")[2]
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    options = {
-        "port": port,
-        "node-ip-address": "127.0.0.1",
-        "num-cpus": 1,
-        "num-gpus": 0,
-        "object-store-memory": 100_000_000,
-        "include-dashboard": "false",
-        "dashboard-agent-listen-port": free_port(),
-        "autoscaling-config": path,
-    }
-    head = subprocess.Popen(
-        command + [f"--{name}={value}" for name, value in options.items()],
-        env=environment,
-        stdout=(tmp_path / "head.log").open("w"),
-        stderr=subprocess.STDOUT,
-    )
-    try:
+    with running_head(
+        int(address.partition(":")[2]),
+        tmp_path / "head.log",
+        environment,
+        num_cpus=1,
+        object_store_memory=100_000_000,
+        include_dashboard="false",
+        autoscaling_config=path,
+    ):
         _wait_for(address)
         yield address
-    finally:
-        ours = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
-        for process in ours:
-            process.terminate()
-        _, alive = psutil.wait_procs(ours, timeout=20)
-        for process in alive:
-            process.kill()
 
 
 def _wait_for(address: str, timeout_s: float = 60) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -14,20 +13,14 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.jobs.stages import GATE
+from tests.processes import free_port, running_head
 from tests.sweep.fakes import JOURNAL
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]
 ROOT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -46,34 +39,18 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def cluster(tmp_path: Path, environment: dict[str, str]) -> Iterator[tuple[str, str]]:
     """A head of two CPUs; its address, and its dashboard's."""
     port, dashboard = free_port(), free_port()
-    options = {
-        "port": port,
-        "node-ip-address": "127.0.0.1",
-        "num-cpus": 2,
-        "num-gpus": 0,
-        "object-store-memory": 200_000_000,
-        "include-dashboard": "true",
-        "dashboard-port": dashboard,
-        "dashboard-agent-listen-port": free_port(),
-    }
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    head = subprocess.Popen(
-        command + [f"--{name}={value}" for name, value in options.items()],
-        env=environment,
-        stdout=(tmp_path / "head.log").open("w"),
-        stderr=subprocess.STDOUT,
-    )
-    try:
+    with running_head(
+        port,
+        tmp_path / "head.log",
+        environment,
+        num_cpus=2,
+        object_store_memory=200_000_000,
+        include_dashboard="true",
+        dashboard_port=dashboard,
+    ):
         url = f"http://127.0.0.1:{dashboard}"
         _wait_for(url, environment["RAY_AUTH_TOKEN"])
         yield f"127.0.0.1:{port}", url
-    finally:
-        ours = [*psutil.Process(head.pid).children(recursive=True), psutil.Process(head.pid)]
-        for process in ours:
-            process.terminate()
-        _, alive = psutil.wait_procs(ours, timeout=20)
-        for process in alive:
-            process.kill()
 
 
 def _wait_for(dashboard: str, token: str, timeout_s: float = 120) -> None:

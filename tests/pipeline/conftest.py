@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from spinml.pipeline.artifacts import ArtifactStore
+from tests.processes import free_port
 
 KEY, SECRET = "test-key", "test-secret"
 
@@ -25,16 +26,10 @@ def _rclone() -> str:
     return found
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="session")
 def s3_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """``http://127.0.0.1:port`` of an S3 server with the bucket ``spinml``; ends with the tests."""
-    folder, port = tmp_path_factory.mktemp("s3"), _free_port()
+    folder, port = tmp_path_factory.mktemp("s3"), free_port()
     (folder / "spinml").mkdir()
     command = [_rclone(), "serve", "s3", str(folder), "--addr", f"127.0.0.1:{port}"]
     credentials = {

@@ -49,6 +49,28 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
         read_bundle(path)
 
 
+def test_archives_that_end_early_or_are_compressed_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "broken.spinml"
+    write_bundle(bundles.bundle(), path)
+    raw = bytearray(path.read_bytes())
+    last = raw.rindex(b"PK\x01\x02")  # the last part, whose sizes are made to reach behind the end
+    raw[last + 20 : last + 28] = (10_000_000).to_bytes(4, "little") * 2
+    path.write_bytes(raw)
+    with pytest.raises(MalformedBundleError, match="EOFError"):
+        read_bundle(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest", bytes(5_000))
+    with pytest.raises(MalformedBundleError, match="compressed"):
+        read_bundle(path)
+
+
+def test_nothing_is_left_of_a_file_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "taken.spinml").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_bundle(bundles.bundle(), tmp_path / "taken.spinml")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.spinml"]
+
+
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "bomb.spinml"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

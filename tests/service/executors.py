@@ -71,7 +71,7 @@ class QuickExecutor:
         self.gate: Callable[[Stage], bool] = lambda stage: True
         self.error: Exception | None = None
 
-    def make(self, stage: Stage, out: Path) -> dict[str, Any]:
+    def make(self, stage: Stage, tenant: str, out: Path) -> dict[str, Any]:
         """Write the files of the stage's artifact; its figures."""
         for path, data in FILES.get(stage.kind, {"result": b"result"}).items():
             file = out / path
@@ -108,7 +108,7 @@ class QuickExecutor:
             raise self.error
         on_event(Report(stage.digest, StageState.RUNNING, 1, 2, "steps", 0.5))
         with tempfile.TemporaryDirectory() as name:
-            self.store.publish(stage.key(tenant), Path(name), self.make(stage, Path(name)))
+            self.store.publish(stage.key(tenant), Path(name), self.make(stage, tenant, Path(name)))
         self.executed.append(stage.kind.value)
         on_event(Report(stage.digest, StageState.DONE, 2, 2, "steps", 1.0))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,13 +19,11 @@ from pydantic import SecretStr
 from spinml.config import ServerConfig, ServiceConfig
 from spinml.device.client import Client
 from spinml.distributed.caches import evict_here
-from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import Stage, StageContext
 from spinml.service.app import create_app
 from spinml.service.dispatcher import Dispatcher
 from spinml.service.keys import create_key, create_tenant
 from spinml.service.state import ServiceState
-from spinml.service.work import OnReport
 from spinml.sweep.results import TrialRow
 from spinml.sweep.spec import SweepSpec
 from spinml.tradeoffs.host import SweepHost
@@ -43,22 +41,10 @@ class SweepExecutor(QuickExecutor):
     def __init__(self, state: ServiceState) -> None:
         super().__init__(state.store)
         self.by_tenant: dict[str, Counter[str]] = {}
-        self._tenant = ""
         self._config = state.config
 
-    def __call__(
-        self,
-        plan: Plan,
-        tenant: str,
-        run_id: str,
-        on_event: OnReport,
-        cancelled: Callable[[], bool],
-    ) -> None:
-        self._tenant = tenant  # one run at a time
-        super().__call__(plan, tenant, run_id, on_event, cancelled)
-
-    def make(self, stage: Stage, out: Path) -> dict[str, Any]:
-        self.by_tenant.setdefault(self._tenant, Counter())[stage.kind.value] += 1
+    def make(self, stage: Stage, tenant: str, out: Path) -> dict[str, Any]:
+        self.by_tenant.setdefault(tenant, Counter())[stage.kind.value] += 1
         return run(StageContext(stage, {}, out, self._config)) | {"seconds": 0.5}
 
 
