@@ -330,7 +330,7 @@ def test_the_features_of_a_hub_checkpoint_are_those_named() -> None:
     assert expandable_features(hub) is None
     named = CheckpointConfig(base="someone/model", controlnets={"pose": "someone/pose"})
     assert expandable_features(named) == {"pose"}
-    assert expandable_features(CheckpointConfig()) == {"canny"}
+    assert expandable_features(CheckpointConfig()) == {"canny", "pose", "box"}
     with pytest.raises(UnknownFeatureError, match="canny"):
         refuse_unexpandable(named, bundles.bundle(Scheme.L1))
     refuse_unexpandable(hub, bundles.bundle(Scheme.L1))

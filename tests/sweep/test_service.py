@@ -212,7 +212,9 @@ def test_nothing_that_could_be_submitted_is_an_error(
     served: Served, tmp_path: Path, photos: dict[str, str]
 ) -> None:
     spec = make_spec(photos, space={"preferences": [{"target": "L1"}]})
-    spec = spec.model_copy(update={"request": spec.request | {"features": {"target": "box"}}})
+    spec = spec.model_copy(
+        update={"request": spec.request | {"features": {"target": "soft_edges"}}}
+    )
     access = served.accesses["anna"]
     command = ["sweep", write(spec, tmp_path), "--server", access.server, "--detach"]
     ended = CliRunner().invoke(app, [*command, "--key-file", str(access.key_file)])
