@@ -19,7 +19,7 @@ from spinml.service.database import Database
 from spinml.service.keys import create_key, create_tenant
 from spinml.service.state import ServiceState, open_store
 from tests.chaos import servers, stages
-from tests.chaos.faulty import FaultyProxy
+from tests.chaos.faulty import Faults, FaultyProxy
 from tests.chaos.load import TENANTS
 from tests.processes import free_port
 from tests.service.executors import checkpoint
@@ -48,6 +48,12 @@ class Site:
 
     def store(self) -> ArtifactStore:
         return open_store(load_config(self.config_file))
+
+    def stop(self, server: servers.Server) -> None:
+        """Kill what writes, so that nothing is erased while it is looked at."""
+        server.kill()
+        self.proxy.faults = Faults()
+        self.proxy.settle()
 
     def dispatcher(self, patience_s: float = PATIENCE_S) -> servers.Server:
         arguments = str(self.config_file), str(patience_s)

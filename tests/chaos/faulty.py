@@ -42,13 +42,18 @@ class FaultyProxy:
         self.faults = Faults()
         self.injected = 0
         self._random, self._lock = random.Random(seed), threading.Lock()
+        self._passing, self._last = 0, time.monotonic()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def _pass(self) -> None:
-                proxy.handle(self, upstream_port)
+                proxy._count(1)
+                try:
+                    proxy.handle(self, upstream_port)
+                finally:
+                    proxy._count(-1)
 
             do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass
 
@@ -66,8 +71,24 @@ class FaultyProxy:
         self._server.shutdown()
         self._server.server_close()
 
+    def settle(self, quiet_s: float = 1.0, timeout_s: float = 60.0) -> None:
+        """Wait until nothing is under way: what a killed client has asked for is still done."""
+        deadline = time.monotonic() + timeout_s
+        while self._passing or time.monotonic() - self._last < quiet_s:
+            assert time.monotonic() < deadline, f"{self._passing} requests are still under way"
+            time.sleep(0.05)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._passing += change
+            self._last = time.monotonic()
+
     def handle(self, request: BaseHTTPRequestHandler, upstream_port: int) -> None:
-        body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
+        length = int(request.headers.get("Content-Length", 0))
+        body = request.rfile.read(length)
+        if len(body) < length:  # its client died: S3 takes no half of a file
+            request.close_connection = True
+            return
         fault, late = self._draw()
         if fault == "slow":
             time.sleep(self.faults.slow_s)
@@ -86,8 +107,7 @@ class FaultyProxy:
         for name, value in headers:
             if name.lower() not in (*_HOPS, "content-length", "date", "server"):
                 request.send_header(name, value)
-        length = dict(headers).get("Content-Length", str(len(answer)))
-        request.send_header("Content-Length", length)
+        request.send_header("Content-Length", dict(headers).get("Content-Length", str(len(answer))))
         request.end_headers()
         if fault == "broken":
             answer, request.close_connection = answer[: len(answer) // 2], True

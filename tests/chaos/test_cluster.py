@@ -108,7 +108,7 @@ def test_everything_dies(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
         finish(devices)
         print(f"{len(plan)} kills, {time.monotonic() - began:.0f} s in all")  # noqa: T201
     finally:
-        cluster.service.kill()
+        site.stop(cluster.service)
     again = hold(site.database, site.store(), site.log, devices, outages)
     assert again <= 4 * len(plan), "at most what can be in flight"
 

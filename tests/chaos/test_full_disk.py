@@ -55,6 +55,6 @@ def test_a_full_disk_fails_the_run_and_leaves_nothing_half_written(
             limit(pid, resource.RLIM_INFINITY)
             assert run_to_its_end(client, "second").state == "succeeded"
     finally:
-        dispatcher.kill()
+        site.stop(dispatcher)
     for key in store.list_keys(TENANT):
         store.fetch(key, Path(site.folder) / "all" / key.path)

@@ -32,7 +32,7 @@ def test_dispatcher_database_and_store_die(site: Site) -> None:
             timeout_s=240,
         )
         finish(devices)
-        dispatcher.kill()  # so that nothing is erased while it is looked at
+        site.stop(dispatcher)
         again = hold(site.database, site.store(), site.log, devices, outages)
         assert again <= 4 * len(plan), "at most what can be in flight"
     finally:
@@ -48,8 +48,7 @@ def test_a_store_that_answers_slowly_500_or_half(site: Site) -> None:
     try:
         devices = start_devices(site.url, site.keys, 240, tenants=("anna", "bert"))
         finish(devices)
-        dispatcher.kill()
-        site.proxy.faults = Faults()
+        site.stop(dispatcher)
         assert site.proxy.injected > 50
         assert hold(site.database, site.store(), site.log, devices, []) == 0
     finally:
