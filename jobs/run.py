@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from spinml.device.cli import send
+from spinml.device.share_cli import send
 
 if __name__ == "__main__":
     typer.run(send)

@@ -10,7 +10,7 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from spinml.device import cli
+from spinml.device import cli, runs_cli, share_cli
 from spinml.device.client import Client
 from spinml.device.ledger import Ledger
 from spinml.images import encode_png
@@ -57,10 +57,15 @@ def run(*arguments):
 def serve(monkeypatch, *answers):
     """Put a scripted server behind the commands."""
     script = Script(*answers)
-    monkeypatch.setattr(
-        cli, "Client", lambda url, key: Client(url, key, transport=script, attempts=2, pause_s=0)
-    )
+    answered_by(monkeypatch, script, attempts=2, pause_s=0)
     return script
+
+
+def answered_by(monkeypatch, script, **options):
+    for commands in (share_cli, runs_cli):
+        monkeypatch.setattr(
+            commands, "Client", lambda url, key: Client(url, key, transport=script, **options)
+        )
 
 
 def test_preview_by_mask(files):
@@ -276,7 +281,7 @@ def test_the_ledger_is_written_before_a_byte_leaves(files, monkeypatch):
             return super().handle_request(request)
 
     script = Watching(failed(422, "preference_violation"))
-    monkeypatch.setattr(cli, "Client", lambda url, key: Client(url, key, transport=script))
+    answered_by(monkeypatch, script)
     result = run("submit", "r.yaml", "Rex.png", "--mask", "mask.png", "--yes")
     assert result.exit_code == 1
     assert "so it is" in result.stderr
@@ -294,7 +299,7 @@ def test_a_server_that_is_away(files, monkeypatch):
 
 def test_asking_first_at_a_terminal(files, monkeypatch):
     script = serve(monkeypatch)
-    monkeypatch.setattr(cli, "_is_terminal", lambda: True)
+    monkeypatch.setattr(share_cli, "_is_terminal", lambda: True)
     result = CliRunner().invoke(
         cli.app, ["submit", "r.yaml", "Rex.png", "--mask", "mask.png"], input="n\n"
     )
