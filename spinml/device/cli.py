@@ -225,11 +225,14 @@ def status(
     run: RunId,
     server: Server = DEFAULT_SERVER,
     key_file: KeyFile = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Once it has ended; without events, by long polls.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell how a run is."""
     with Client(server, api_key(key_file)) as client:
-        _show(client.status(run), as_json)
+        _show(client.wait(run) if wait else client.status(run), as_json)
 
 
 @app.command()

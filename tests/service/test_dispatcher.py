@@ -47,7 +47,7 @@ from spinml.service.submit import store_segment
 from spinml.service.work import OnReport
 from tests.service import bundles
 from tests.service.executors import QuickExecutor, Report
-from tests.service.submissions import submit_to
+from tests.service.submissions import find_run, submit_to
 
 Stop = Callable[[], bool]
 
@@ -69,7 +69,7 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> None:
 
 
 def state_of(database: Database, run: Run) -> str:
-    found = runs.find_run(database, run.tenant_id, run.id)
+    found = find_run(database, run.tenant_id, run.id)
     assert found is not None
     return found.state
 
@@ -287,7 +287,7 @@ def test_deleting_erases_only_ones_own(database: Database, store: ArtifactStore)
     erase(database, store, evict_here, delete_run(database, "anna", str(mine.id)))
     assert store.list_keys("anna") == []
     assert len(store.list_keys("bert")) == 2
-    assert runs.find_run(database, "bert", theirs.id) is not None
+    assert find_run(database, "bert", theirs.id) is not None
     with database.read() as session:
         assert session.scalars(select(Erasure)).all() == []
 
