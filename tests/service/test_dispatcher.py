@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
@@ -36,7 +37,7 @@ from spinml.service.leases import (
     claim_run,
     finish_run,
     release_run,
-    renew_lease,
+    renew_leases,
     report_stage,
 )
 from spinml.service.ledger import Erasure
@@ -107,8 +108,8 @@ def test_a_lease_that_passed_is_adopted_and_its_old_owner_refused(
     claim = claim_run(database, "second", 60)
     assert claim is not None
     assert claim.adopted
-    with pytest.raises(LeaseLostError):
-        renew_lease(database, "first", run.id, 60)
+    assert renew_leases(database, {run.id: "first"}, 60) == {}
+    assert renew_leases(database, {run.id: "second", uuid4(): "second"}, 60) == {run.id: False}
     with pytest.raises(LeaseLostError):
         finish_run(database, "first", run.id, RunState.FAILED)
     finish_run(database, "second", run.id, RunState.SUCCEEDED)
