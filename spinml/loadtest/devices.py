@@ -47,6 +47,12 @@ class Outcome:
     """From the first request to the end of the last run."""
 
 
+def client_of(url: str, account: Account, samples: Samples, verify: ssl.SSLContext) -> Client:
+    """A device's own client, whose requests are timed."""
+    transport = RecordingTransport(samples, verify)
+    return Client(url, account.key, transport=transport, attempts=ATTEMPTS)
+
+
 class Device(threading.Thread):
     """One device. Its seeds decide what it sends, and how it follows each run."""
 
@@ -72,11 +78,9 @@ class Device(threading.Thread):
         self._rng = random.Random(f"{name} {seeds}")
 
     def run(self) -> None:
-        transport = RecordingTransport(self._outcome.samples, self._verify)
+        samples = self._outcome.samples
         try:
-            with Client(
-                self._url, self._account.key, transport=transport, attempts=ATTEMPTS
-            ) as client:
+            with client_of(self._url, self._account, samples, self._verify) as client:
                 for seed in self._seeds:
                     self._one_run(client, seed)
         except SpinMLError as error:

@@ -14,10 +14,11 @@ TITLES = {
     "controller": "ray::ServeController",
     "proxy": "ray::ProxyActor",
 }
-"""What :mod:`setproctitle` names Serve's actors."""
+"""With what the title of each of Serve's actors begins."""
 
 
 WORKING = "ray::StageWorker.execute"
+"""The title of an actor while it executes a stage."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def kill_worker(timeout_s: float = 60) -> int:
         for process in psutil.Process().children(recursive=True):
             if _title(process).startswith(WORKING):
                 process.kill()
-                return process.pid
+                return int(process.pid)
         time.sleep(0.02)
     raise TimeoutError(f"no stage was under way within {timeout_s:g} s")
 

@@ -66,7 +66,7 @@ class Server:
             RuntimeError: it ended; with the end of its log.
         """
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own programs
                 self._command,
                 cwd=self._cwd or self.log.parent,
                 env=self._environment,

@@ -129,7 +129,9 @@ class KeyVerifier:
     keyed hash under a key that only this process has. Expiry and revocation are looked up always.
     """
 
-    def __init__(self, database: Database, *, remember_s: float = 600, capacity: int = 1024) -> None:
+    def __init__(
+        self, database: Database, *, remember_s: float = 600, capacity: int = 1024
+    ) -> None:
         self._database = database
         self._remember_s = remember_s
         self._capacity = capacity
