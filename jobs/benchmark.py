@@ -330,21 +330,28 @@ def service_rows(found: ServiceFigures) -> list[Row]:
             Row(f"{name}p50", speed.latency.p50_ms, "ms"),
             Row(f"{name}p99", speed.latency.p99_ms, "ms"),
         ]
+    rows += _first_stage_rows("One device", found.first_stage_s)
     return [*rows, *_load_rows(found.loaded), *_share_rows(found), *_recovery_rows(found)]
+
+
+def _first_stage_rows(what: str, seconds: Sequence[float]) -> list[Row]:
+    p50, p99 = np.percentile(np.array(seconds), [50, 99])
+    return [
+        Row(f"{what}: submit to first stage, p50", float(p50), "s"),
+        Row(f"{what}: submit to first stage, p99", float(p99), "s"),
+    ]
 
 
 def _load_rows(loaded: Loaded) -> list[Row]:
     outcome, books = loaded.outcome, loaded.books
     runs = f"{books.runs} runs"
-    first = np.percentile(outcome.first_stage_s, [50, 99])
     rows = [
         Row(f"{runs} in all", outcome.seconds, "s"),
         Row(f"{runs}: lost", len(books.lost), "runs", "0", not books.lost),
         Row(f"{runs}: duplicated", len(books.duplicated), "runs", "0", not books.duplicated),
         Row(f"{runs}: not succeeded", len(books.unfinished), "runs", "0", not books.unfinished),
         Row(f"{runs}: answers 429 and 503", outcome.samples.sent_away.count, "answers"),
-        Row(f"{runs}: submit to first stage, p50", first[0], "s"),
-        Row(f"{runs}: submit to first stage, p99", first[1], "s"),
+        *_first_stage_rows(f"{runs}, most of them queued", outcome.first_stage_s),
     ]
     for kind, latency in outcome.samples.latencies().items():
         rows += [

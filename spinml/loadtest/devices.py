@@ -53,6 +53,20 @@ def client_of(url: str, account: Account, samples: Samples, verify: ssl.SSLConte
     return Client(url, account.key, transport=transport, attempts=ATTEMPTS)
 
 
+def listen(client: Client, run: str, began: float) -> tuple[str, float | None]:
+    """Follow a run's events: its final state, and when its first stage was under way.
+
+    Args:
+        began: when its submission began, by ``time.monotonic()``; what is told counts from there.
+    """
+    first_stage_s = None
+    for event in client.events(run):
+        is_stage = event.stage is not None and event.stage.state == "running"
+        if is_stage and first_stage_s is None:
+            first_stage_s = time.monotonic() - began
+    return client.status(run).state, first_stage_s
+
+
 class Device(threading.Thread):
     """One device. Its seeds decide what it sends, and how it follows each run."""
 
@@ -99,12 +113,10 @@ class Device(threading.Thread):
         self._outcome.ended[status.id] = follow(client, status, began)
 
     def _listen(self, client: Client, status: RunStatus, began: float) -> str:
-        is_first = True
-        for event in client.events(status.id):
-            if is_first and event.stage is not None and event.stage.state == "running":
-                self._outcome.first_stage_s.append(time.monotonic() - began)
-                is_first = False
-        return client.status(status.id).state
+        state, first_stage_s = listen(client, status.id, began)
+        if first_stage_s is not None:
+            self._outcome.first_stage_s.append(first_stage_s)
+        return state
 
     def _poll_long(self, client: Client, status: RunStatus, began: float) -> str:
         return client.wait(status.id).state

@@ -13,7 +13,7 @@ from spinml.loadtest.processes import Memory, memory
 from spinml.loadtest.recovery import Recoveries, measure_recoveries
 from spinml.loadtest.servers import bare_uvicorn
 from spinml.loadtest.site import Site, made_site, served
-from spinml.loadtest.speed import Speed, compare_speeds
+from spinml.loadtest.speed import Speed, compare_speeds, first_stages
 
 SERVE, UVICORN = "Serve", "uvicorn"
 
@@ -25,6 +25,8 @@ class Scale:
     devices: Sequence[int] = (1, 50, 200)
     seconds: float = 6.0
     """Of one turn at one server."""
+    first_stages: int = 20
+    """Runs of which the time to their first stage is taken."""
     warm_up_runs_each: int = 1
     runs_each: int = 5
     """Of each of the most devices."""
@@ -48,6 +50,8 @@ class ServiceFigures:
     """Everything, as it was measured."""
 
     speeds: Sequence[Speed]
+    first_stage_s: Sequence[float]
+    """From a submission to its first stage, where nothing else is to do."""
     loaded: Loaded
     alone: tuple[Share, Share]
     """One run behind many of another tenant, with equal weights."""
@@ -65,10 +69,12 @@ def measure_service(scale: Scale = Scale()) -> ServiceFigures:
         with bare_uvicorn(site) as bare:
             servers = {SERVE: url, UVICORN: bare}
             speeds = compare_speeds(servers, site.accounts, scale.devices, seconds=scale.seconds)
+        first_stage_s = first_stages(url, site.accounts[0], scale.first_stages)
         loaded = measure_loaded(site, url, scale)
     half = (scale.many + 1) // 2
     return ServiceFigures(
         speeds,
+        first_stage_s,
         loaded,
         alone=measure_shares((1.0, 1.0), (scale.many, 1), later=True),
         weighted=measure_shares((3.0, 1.0), (half, half)),

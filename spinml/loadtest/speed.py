@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import httpx
 
 from spinml.loadtest.bundles import bundle_of
-from spinml.loadtest.devices import Account, client_of
+from spinml.loadtest.devices import Account, client_of, listen
 from spinml.loadtest.samples import Latency, Samples, latency
 
 _TIMEOUT_S = 120.0
@@ -59,6 +59,21 @@ def compare_speeds(
             for name in servers
         ]
     return speeds
+
+
+def first_stages(url: str, account: Account, count: int) -> list[float]:
+    """Seconds from a submission to the event that its first stage is under way, of ``count`` runs
+    of one device, one after the other."""
+    taken, verify = [], ssl.create_default_context()
+    with client_of(url, account, Samples(), verify) as client:
+        for number in range(count):
+            bundle, began = bundle_of(2 * 10**6 + number), time.monotonic()
+            run = client.submit(bundle, idempotency_key=f"first-stage-{number}")
+            _, first_stage_s = listen(client, run.id, began)
+            if first_stage_s is None:
+                raise RuntimeError("a run ended without a stage that was executed")
+            taken.append(first_stage_s)
+    return taken
 
 
 def _one_run_each(url: str, accounts: Sequence[Account]) -> dict[str, str]:

@@ -9,9 +9,13 @@ import pytest
 from spinml.config import LoadConfig
 from spinml.loadtest.account import compare, executed_twice
 from spinml.loadtest.devices import play
+from spinml.loadtest.figures import Scale, measure_loaded
+from spinml.loadtest.processes import service_processes, wait_for
 from spinml.loadtest.site import made_site, served
 
 pytestmark = pytest.mark.ray
+DEVICES, RUNS_EACH = 200, 5
+MOST_GROWN_MIB = 100
 
 
 @pytest.fixture(autouse=True)
@@ -31,4 +35,21 @@ def test_a_crowd_that_is_too_large_gets_through() -> None:
         sent_away = outcome.samples.sent_away
         assert sent_away.by_code.get("overloaded", 0) > 0, "the crowd was not too large"
         assert sent_away.without_retry_after == 0
-        print(f"{outcome.seconds:.0f} s, {sent_away}, {outcome.samples.latencies()}")  # noqa: T201
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_thousand_runs_of_two_hundred_devices() -> None:
+    """Serve adds replicas, and none of its processes grows with what it has done."""
+    load = LoadConfig(target_ongoing_requests=20, upscale_delay_s=1)
+    with made_site(DEVICES, load=load, max_replicas=3) as site, served(site) as url:
+        assert len(service_processes()["ingress replica"]) == 1
+        scale = Scale(runs_each=RUNS_EACH, timeout_s=3000)
+        loaded = measure_loaded(site, url, scale)
+        wait_for(lambda: len(service_processes()["ingress replica"]) > 1, 60, "another replica")
+        assert loaded.books.balanced, loaded.books
+        assert loaded.books.runs == DEVICES * RUNS_EACH
+        assert loaded.outcome.samples.sent_away.without_retry_after == 0
+        for name, after in loaded.after.items():
+            grown = after.uss_mib - loaded.before[name].uss_mib
+            assert grown <= MOST_GROWN_MIB, f"{name} has {after}, {loaded.before[name]} before"
