@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from spinml import __version__
-from spinml.service import account_routes, health_routes, result_routes, run_routes
+from spinml.service import account_routes, follow_routes, health_routes, result_routes, run_routes
 from spinml.service.admission import AdmissionMiddleware
 from spinml.service.answers import add_error_handlers
 from spinml.service.guard import BodyMiddleware, GuardMiddleware
@@ -48,7 +48,7 @@ def create_app(state: ServiceState) -> FastAPI:
     app.add_middleware(AdmissionMiddleware, max_requests=service.load.max_requests)
     app.add_middleware(RequestIdMiddleware)
     add_error_handlers(app)
-    for module in (run_routes, result_routes, account_routes, health_routes):
+    for module in (run_routes, follow_routes, result_routes, account_routes, health_routes):
         app.include_router(module.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
