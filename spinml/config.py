@@ -299,12 +299,33 @@ class RateConfig(_Part):
         return read_secret("service.rates.redis_url", self.redis_url_file, self.redis_url_env)
 
 
+class LoadConfig(_Part):
+    """How much an ingress replica takes at once (spinml.service.admission), and when Serve starts
+    another. What is over it is answered 503 with Retry-After."""
+
+    max_requests: int = Field(default=200, ge=1)
+    """At work at once; 40 threads carry them out, the others wait."""
+    max_listeners: int = Field(default=1000, ge=1)
+    """Event streams and long polls held open: they wait without a thread."""
+    max_listeners_per_tenant: int = Field(default=500, ge=1)
+    max_queued_requests: int = Field(default=200, ge=1)
+    """That wait in a proxy while every replica is full."""
+    target_ongoing_requests: float = Field(default=100, gt=0)
+    """Serve adds and ends replicas so that each has as many; a listener counts like a request."""
+    upscale_delay_s: float = Field(default=10, ge=0)
+    downscale_delay_s: float = Field(default=300, ge=0)
+
+
 class ServiceConfig(_Part):
     """The HTTP endpoint."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     replicas: int = Field(default=1, ge=1)
+    """Of the ingress, at least."""
+    max_replicas: int = Field(default=4, ge=1)
+    """At most: Serve starts and ends them by ``load``. As many as ``replicas``: it does not."""
+    load: LoadConfig = LoadConfig()
     max_concurrent_runs: int = Field(default=1, ge=1)
     limits: BundleLimits = BundleLimits()
     body_timeout_s: float = Field(default=600, gt=0)
@@ -313,6 +334,15 @@ class ServiceConfig(_Part):
     """How long nothing of a body may come."""
     rates: RateConfig = RateConfig()
     retention: RetentionConfig = RetentionConfig()
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.replicas > self.max_replicas:
+            raise ValueError(
+                f"replicas is {self.replicas} and max_replicas {self.max_replicas}; "
+                "give max_replicas, too, as many or more"
+            )
+        return self
 
 
 class ServerConfig(_Part):

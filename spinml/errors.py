@@ -35,6 +35,7 @@ SpinMLError                          what failed, the value got, the value wante
 │   ├── NotReadyError                the result does not exist yet
 │   ├── PayloadTooLargeError         body over the cap, refused before it is parsed
 │   └── ServerUnavailableError       the server could not be reached or went away
+│       ├── OverloadedError          more requests or listeners at once than are taken
 │       ├── DatabaseUnavailableError the database cannot be used
 │       └── RateStoreUnavailableError the shared rate counters cannot be used
 ├── ConfigError                      a configuration that cannot work; all problems at once
@@ -255,6 +256,10 @@ class PayloadTooLargeError(ServiceError):
 
 class ServerUnavailableError(ServiceError):
     code, status = "server_unavailable", 503
+
+
+class OverloadedError(ServerUnavailableError):
+    code, status = "overloaded", 503
 
 
 class DatabaseUnavailableError(ServerUnavailableError):

@@ -13,6 +13,14 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from spinml.loadtest.account import Books
+from spinml.loadtest.devices import Outcome
+from spinml.loadtest.fairness import Share
+from spinml.loadtest.figures import Loaded, ServiceFigures
+from spinml.loadtest.processes import Memory
+from spinml.loadtest.recovery import Recoveries
+from spinml.loadtest.samples import Latency
+from spinml.loadtest.speed import Speed
 from tests.synthesis.tiny import make_tiny_checkpoint, tiny_config
 
 
@@ -100,3 +108,47 @@ def test_verdicts_of_a_sweep_follow_its_figures(benchmark: ModuleType) -> None:
     assert rows["The sweep's share, by the clock"].value == pytest.approx(40)
     met = [row.met for row in rows.values() if row.wanted]
     assert met == [True, False, True, False, True]
+
+
+def test_the_services_rows_follow_its_figures(benchmark: ModuleType) -> None:
+    taken = Latency(count=10, p50_ms=5.0, p99_ms=9.0)
+    before = {"proxy": Memory(200.0, 100.0), "dispatcher": Memory(300.0, 150.0)}
+    after = {"proxy": Memory(210.0, 110.0), "dispatcher": Memory(400.0, 250.0)}
+    outcome = Outcome(first_stage_s=[1.0, 3.0], seconds=60.0)
+    outcome.samples.took("submit", 0.02)
+    figures = ServiceFigures(
+        speeds=[Speed("Serve", 50, 100.0, taken)],
+        first_stage_s=[0.2, 0.4],
+        loaded=Loaded(outcome, Books(1000, ("key",), (), (), ()), before, after),
+        alone=(Share(1.0, 100, 8.0, 16.0, 0.98), Share(1.0, 1, 0.5, 0.5, 0.02)),
+        weighted=(Share(3.0, 50, 4.0, 9.0, 0.7), Share(1.0, 50, 7.0, 9.0, 0.3)),
+        recoveries=Recoveries("SQLite", {"proxy": 2.5}, lost=0),
+    )
+    rows = {row.name: row for row in benchmark.service_rows(figures)}
+    assert rows["Serve, 50 devices: p99"].value == 9.0
+    assert rows["One device: submit to first stage, p50"].value == pytest.approx(0.3)
+    assert rows["1000 runs: submit, p50"].value == pytest.approx(20)
+    assert rows["Memory after 1000 runs, proxy: its own"].value == 110.0
+    assert rows["Fair share, 1 run behind them: wait"].value == 0.5
+    assert rows["Recovery from a killed proxy (SQLite)"].value == 2.5
+    missed = {name for name, row in rows.items() if row.met is False}
+    assert missed == {"1000 runs: lost", "Memory after 1000 runs, dispatcher: grown"}
+    assert rows["Fair share, weight 3 beside 1: of the first half"].met
+
+
+def test_benchmarks_are_named_by_word_or_by_option(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in benchmark.BENCHMARKS:
+        row = benchmark.Row(name, 1.0, "s")
+        monkeypatch.setitem(benchmark.BENCHMARKS, name, lambda bench, row=row: [row])
+    app = benchmark.typer.Typer()
+    app.command()(benchmark.main)
+    for words, wanted in {
+        ("service",): ["service"],
+        ("ray", "service", "--only", "ray", "--only", "memory"): ["ray", "service", "memory"],
+        (): list(benchmark.BENCHMARKS),
+    }.items():
+        result = CliRunner().invoke(app, [*words, "--json"])
+        assert [row["name"] for row in json.loads(result.stdout)] == wanted
+    assert CliRunner().invoke(app, ["speed"]).exit_code == 2

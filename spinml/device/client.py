@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ _PROXY_STATUSES = (404, 500)
 """Of a proxy whose service is just being started, or whose replica died under the request."""
 _LONGEST_WAIT_S = 30.0
 _RUNS_A_PAGE = 200
+LONG_POLL_S = 25.0
+"""Shorter than what proxies commonly take for a dead connection."""
+_LEAST_POLL_S = 1.0
 _LONGEST_ASKED_S = 120.0
 """How long a server is waited for that asks for it (Retry-After); its rates renew in a minute."""
 _TIMEOUT = httpx.Timeout(30.0, read=120.0)
@@ -118,7 +122,28 @@ class Client:
 
     def status(self, run: str) -> RunStatus:
         """How the run is."""
-        return _told(RunStatus, self._request("GET", f"/v1/runs/{run}").content)
+        return _status(self._request("GET", f"/v1/runs/{run}"))
+
+    def poll(self, known: RunStatus, wait_s: float = LONG_POLL_S) -> RunStatus:
+        """How the run is as soon as it has changed since ``known``; ``known`` if it did not.
+
+        Args:
+            wait_s: how long the server shall wait for a change, at most 30 s; 0: it answers now.
+        """
+        headers = {"If-None-Match": known.etag} if known.etag else {}
+        url = f"/v1/runs/{known.id}"
+        response = self._request("GET", url, headers=headers, params={"wait": wait_s})
+        return known if response.status_code == httpx.codes.NOT_MODIFIED else _status(response)
+
+    def wait(self, run: str) -> RunStatus:
+        """How the run ended, once it has: by long polls, for where events do not get through."""
+        status = self.status(run)
+        while not status.is_final:
+            began = time.monotonic()
+            status, before = self.poll(status), status
+            if status is before:  # a server that does not wait is not asked without a pause
+                time.sleep(max(0.0, _LEAST_POLL_S - (time.monotonic() - began)))
+        return status
 
     def runs(self, key_prefix: str) -> Iterator[RunStatus]:
         """The tenant's runs whose idempotency keys begin so, newest first."""
@@ -235,15 +260,18 @@ class Client:
         )
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
-        """As long as the server asked for (Retry-After), else doubling; jitter keeps devices apart
-        that were told to come back at the same moment."""
+        """As long as the server asked for (Retry-After), else doubling.
+
+        Chance keeps apart the devices that were told to come back at the same moment, the further
+        the oftener they were sent away.
+        """
         error = state.outcome.exception() if state.outcome else None
         asked = error.details.get("retry_after_s") if isinstance(error, SpinMLError) else None
-        jitter = random.uniform(0.0, self._pause_s)
-        if asked is not None:
-            return min(float(asked), _LONGEST_ASKED_S) + jitter
         doubled = self._pause_s * 2.0 ** (state.attempt_number - 1)
-        return min(_LONGEST_WAIT_S, doubled + jitter)
+        if asked is not None:
+            backoff = random.uniform(0.0, min(_LONGEST_WAIT_S, doubled))
+            return min(float(asked), _LONGEST_ASKED_S) + backoff
+        return min(_LONGEST_WAIT_S, doubled + random.uniform(0.0, self._pause_s))
 
 
 def encode_multipart(bundle: SanitizedBundle) -> tuple[bytes, str]:
@@ -286,7 +314,7 @@ def _mapped_errors() -> Iterator[None]:
 
 def _raise_for_error(response: httpx.Response) -> None:
     """Raise the error that the server described, or one that names its status."""
-    if response.is_success:
+    if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
         return
     response.read()
     error, is_ours = _described(response)
@@ -318,6 +346,10 @@ def _described(response: httpx.Response) -> tuple[SpinMLError, bool]:
 
 def _unavailable(message: str) -> ServerUnavailableError:
     return ServerUnavailableError(message, remedy="try again later, or check --server")
+
+
+def _status(response: httpx.Response) -> RunStatus:
+    return _told(RunStatus, response.content, etag=response.headers.get("ETag", ""))
 
 
 def _told(kind: type[Told], content: bytes, **more: str) -> Told:

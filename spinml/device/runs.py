@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 RunState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL_STATES: frozenset[str] = frozenset({"succeeded", "failed", "cancelled"})
@@ -40,6 +40,8 @@ class RunStatus(_Told):
     """code, message and remedy, when it failed."""
     idempotency_key: str = ""
     """What it was submitted under."""
+    etag: str = Field(default="", exclude=True)
+    """The server's name for this state of it; empty where it told none."""
 
     @property
     def is_final(self) -> bool:

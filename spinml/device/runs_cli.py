@@ -20,13 +20,16 @@ from spinml.errors import InvalidRequestError, error_from_dict
 @reports_errors
 def status(
     run: RunId,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Once it has ended; without events, by long polls.")
+    ] = False,
     server: Server = DEFAULT_SERVER,
     key_file: KeyFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell how a run is."""
     with Client(server, api_key(key_file)) as client:
-        show_run(client.status(run), as_json)
+        show_run(client.wait(run) if wait else client.status(run), as_json)
 
 
 @reports_errors

@@ -8,10 +8,12 @@ from fastapi import FastAPI
 from pydantic.json_schema import models_json_schema
 
 from spinml import __version__
-from spinml.service import account_routes, health_routes, result_routes, run_routes
+from spinml.service import account_routes, follow_routes, health_routes, result_routes, run_routes
+from spinml.service.admission import AdmissionMiddleware
 from spinml.service.answers import add_error_handlers
 from spinml.service.guard import BodyMiddleware, GuardMiddleware
 from spinml.service.health import Readiness
+from spinml.service.listeners import Listeners
 from spinml.service.middleware import RequestIdMiddleware
 from spinml.service.schemas import ErrorAnswer, StageEvent, StateEvent
 from spinml.service.state import ServiceState
@@ -35,6 +37,7 @@ def create_app(state: ServiceState) -> FastAPI:
     app.state.service = state
     app.state.readiness = Readiness.of(state)
     service = state.config.service
+    app.state.listeners = Listeners.of(state.database, service.load)
     app.add_middleware(
         BodyMiddleware,
         max_body_bytes=service.limits.max_body_bytes,
@@ -42,9 +45,10 @@ def create_app(state: ServiceState) -> FastAPI:
         pause_s=service.body_pause_s,
     )
     app.add_middleware(GuardMiddleware)
+    app.add_middleware(AdmissionMiddleware, max_requests=service.load.max_requests)
     app.add_middleware(RequestIdMiddleware)
     add_error_handlers(app)
-    for module in (run_routes, result_routes, account_routes, health_routes):
+    for module in (run_routes, follow_routes, result_routes, account_routes, health_routes):
         app.include_router(module.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

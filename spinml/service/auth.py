@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Request, Security
@@ -10,6 +11,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 from spinml.errors import InvalidRequestError
 from spinml.service import runs
 from spinml.service.keys import refused
+from spinml.service.listeners import Listeners
 from spinml.service.models import Run, Scope
 from spinml.service.rates import REQUESTS, SUBMISSIONS, headers_of
 from spinml.service.state import ServiceState
@@ -31,6 +33,17 @@ def current_state(request: Request) -> ServiceState:
 
 
 State = Annotated[ServiceState, Depends(current_state)]
+
+
+def current_listeners(request: Request) -> Listeners:
+    """All that listen in this process."""
+    listeners = request.app.state.listeners
+    if not isinstance(listeners, Listeners):
+        raise TypeError("the app was not made by create_app")
+    return listeners
+
+
+AllListeners = Annotated[Listeners, Depends(current_listeners)]
 
 
 def current_tenant(
@@ -86,3 +99,16 @@ def current_run(state: State, tenant: Annotated[str, Security(current_tenant)], 
 
 SeenRun = Annotated[Run, Security(current_run, scopes=[Scope.READ])]
 ResultsRun = Annotated[Run, Security(current_run, scopes=[Scope.RESULTS])]
+
+
+async def listening(listeners: AllListeners, run: SeenRun) -> AsyncIterator[Listeners]:
+    """A place among the listeners until the answer's end.
+
+    Raises:
+        OverloadedError, RateLimitedError: see :meth:`spinml.service.listeners.Listeners.place`.
+    """
+    with listeners.place(run.tenant_id):
+        yield listeners
+
+
+OwnListener = Annotated[Listeners, Depends(listening)]

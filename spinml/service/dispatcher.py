@@ -18,7 +18,7 @@ from spinml.service import metrics
 from spinml.service.database import Database
 from spinml.service.erasure import Evict, finish_erasures, take_stock
 from spinml.service.heartbeats import BEAT_EVERY_S, beat, sign_off
-from spinml.service.leases import LeaseLostError, claim_run, renew_lease
+from spinml.service.leases import claim_run, renew_leases
 from spinml.service.retention import erase_orphans, keep_policy
 from spinml.service.work import Execute, RunWork
 
@@ -120,14 +120,14 @@ class Dispatcher:
     def _attend(self) -> None:
         """Keep the leases of the runs under way, and see who asked to cancel."""
         self._works = [work for work in self._works if work.thread.is_alive()]
+        owners = {work.claim.run_id: work.owner for work in self._works}
+        held = renew_leases(self._database, owners, self._lease_s)
         for work in self._works:
-            try:
-                asked = renew_lease(self._database, work.owner, work.claim.run_id, self._lease_s)
-            except LeaseLostError:
+            asked = held.get(work.claim.run_id)
+            if asked is None or owners[work.claim.run_id] != work.owner:
                 work.abandon()
-            else:
-                if asked:
-                    work.cancel()
+            elif asked:
+                work.cancel()
 
     def _take(self) -> None:
         """Begin runs while there is room."""

@@ -63,6 +63,7 @@ MEANINGS: dict[type[SpinMLError], Meaning] = {
     errors.NotReadyError: Meaning(
         "the run has not got so far", "follow its events, and ask when it has succeeded"
     ),
+    errors.OverloadedError: Meaning("more is asked at once than this service takes", _LATER),
     errors.PayloadTooLargeError: Meaning(
         "the body is over the cap; it was not read on", "send fewer or smaller photos"
     ),

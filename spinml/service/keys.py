@@ -125,11 +125,13 @@ def revoke_key(database: Database, key_id: str) -> datetime:
 class KeyVerifier:
     """Tells whose key this is.
 
-    argon2 is slow on purpose, so a secret that was right is remembered for some seconds, as a
+    argon2 is slow on purpose, so a secret that was right is remembered for some minutes, as a
     keyed hash under a key that only this process has. Expiry and revocation are looked up always.
     """
 
-    def __init__(self, database: Database, *, remember_s: float = 60, capacity: int = 1024) -> None:
+    def __init__(
+        self, database: Database, *, remember_s: float = 600, capacity: int = 1024
+    ) -> None:
         self._database = database
         self._remember_s = remember_s
         self._capacity = capacity

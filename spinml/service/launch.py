@@ -69,7 +69,7 @@ def running_service(
         SpinMLError: the cluster, database, store or checkpoint is not there.
     """
     key = own_key(ServiceState.from_config(config).database, key_path or key_file())
-    port = config.service.port or _free_port()
+    port = config.service.port or free_port()
     is_ours = not ray.is_initialized()
     if is_ours:
         connect(address, num_cpus=num_cpus, num_gpus=num_gpus)
@@ -157,7 +157,8 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text + "\n")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session, selectinload
 
 from spinml.errors import StageError
@@ -127,16 +127,35 @@ def _begun_since_progress(session: Session, run: Run) -> int:
     return len(session.scalars(begun).all())
 
 
-def renew_lease(database: Database, owner: str, run_id: uuid.UUID, lease_s: float) -> bool:
-    """Keep a run for ``lease_s`` more seconds; whether its owner asked to cancel it.
+def renew_leases(
+    database: Database, owners: Mapping[uuid.UUID, str], lease_s: float
+) -> dict[uuid.UUID, bool]:
+    """Keep runs for ``lease_s`` more seconds, all in one transaction: each of its own would have to
+    wait for the database's lock, and many runs under way would cost their own leases.
 
-    Raises:
-        LeaseLostError: the run is no longer this dispatcher's.
+    Args:
+        owners: by run, as claimed.
+
+    Returns:
+        Run → whether its owner asked to cancel it. A run that is no longer this dispatcher's is
+        not in it.
     """
+    if not owners:
+        return {}
     with database.write() as session:
-        run = _held(session, owner, run_id)
-        run.lease_until = now() + timedelta(seconds=lease_s)
-        return run.cancel_requested
+        rows = session.execute(
+            select(Run.id, Run.lease_owner, Run.cancel_requested)
+            .where(Run.id.in_(list(owners)), Run.state == RunState.RUNNING)
+            .order_by(Run.id)
+            .with_for_update()
+        )
+        held = {run_id: asked for run_id, owner, asked in rows if owner == owners[run_id]}
+        session.execute(
+            update(Run)
+            .where(Run.id.in_(list(held)))
+            .values(lease_until=now() + timedelta(seconds=lease_s))
+        )
+    return held
 
 
 def report_stage(

@@ -13,6 +13,7 @@ from spinml.pipeline.manifest import FileEntry
 from spinml.report.model import RunReport
 from spinml.service.answers import STORE_ERRORS, documented
 from spinml.service.auth import ResultsRun, State
+from spinml.service.etags import ETAG, NOT_MODIFIED, IfNoneMatch, has, not_modified, quoted
 from spinml.service.report_data import assemble_report
 from spinml.service.results import (
     EMBEDDINGS_FILE,
@@ -26,15 +27,13 @@ from spinml.service.results import (
 
 router = APIRouter(prefix="/v1/runs/{run_id}", tags=["results"])
 _ERRORS = documented({NotFoundError, NotReadyError, *STORE_ERRORS})
-IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match")]
 
 
 def _file(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
     """OpenAPI ``responses`` of a route that sends a file."""
     content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
-    etag = {"ETag": {"schema": {"type": "string"}, "description": "Names the content."}}
-    ok = {"description": what, "content": content, "headers": etag}
-    return {200: ok, 304: {"description": "You have it already (`If-None-Match`)."}, **_ERRORS}
+    ok = {"description": what, "content": content, "headers": ETAG}
+    return {200: ok, 304: NOT_MODIFIED, **_ERRORS}
 
 
 @router.get(
@@ -47,8 +46,8 @@ def _file(media_type: str, what: str) -> dict[int | str, dict[str, Any]]:
 def get_model(state: State, run: ResultsRun, if_none_match: IfNoneMatch = None) -> Response:
     key, manifest = result_manifest(state.store, run, "export")
     entry = entry_of(manifest, MODEL_FILE)
-    if _has(if_none_match, entry.sha256):
-        return _not_modified(entry.sha256)
+    if has(if_none_match, entry.sha256):
+        return not_modified(entry.sha256)
     return _send(stream_file(state.store, key, entry.name), "application/octet-stream", entry)
 
 
@@ -62,8 +61,8 @@ def get_model(state: State, run: ResultsRun, if_none_match: IfNoneMatch = None) 
 def get_embeddings(state: State, run: ResultsRun, if_none_match: IfNoneMatch = None) -> Response:
     key, manifest = result_manifest(state.store, run, "measure")
     entry = entry_of(manifest, EMBEDDINGS_FILE)
-    if _has(if_none_match, entry.sha256):
-        return _not_modified(entry.sha256)
+    if has(if_none_match, entry.sha256):
+        return not_modified(entry.sha256)
     return _send(stream_file(state.store, key, entry.name), "application/octet-stream", entry)
 
 
@@ -80,9 +79,9 @@ def get_embeddings(state: State, run: ResultsRun, if_none_match: IfNoneMatch = N
 def get_dataset(state: State, run: ResultsRun, if_none_match: IfNoneMatch = None) -> Response:
     datasets = dataset_manifests(state.store, run)
     tag = "-".join(key.digest for key, _ in datasets.values())
-    if _has(if_none_match, tag):
-        return _not_modified(tag)
-    headers = {"ETag": f'"{tag}"'}
+    if has(if_none_match, tag):
+        return not_modified(tag)
+    headers = {"ETag": quoted(tag)}
     chunks = stream_tar(state.store, datasets)
     return StreamingResponse(chunks, media_type="application/x-tar", headers=headers)
 
@@ -106,13 +105,5 @@ def get_report(
 
 
 def _send(chunks: Iterator[bytes], media_type: str, entry: FileEntry) -> Response:
-    headers = {"ETag": f'"{entry.sha256}"', "Content-Length": str(entry.size_bytes)}
+    headers = {"ETag": quoted(entry.sha256), "Content-Length": str(entry.size_bytes)}
     return StreamingResponse(chunks, media_type=media_type, headers=headers)
-
-
-def _has(if_none_match: str | None, sha256: str) -> bool:
-    return if_none_match is not None and f'"{sha256}"' in if_none_match
-
-
-def _not_modified(sha256: str) -> Response:
-    return Response(status_code=304, headers={"ETag": f'"{sha256}"'})

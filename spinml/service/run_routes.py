@@ -1,15 +1,12 @@
-"""Runs over HTTP: submit, look up, list, follow, cancel, delete."""
+"""Runs over HTTP: submit, list, cancel, delete."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
-from anyio import sleep
 from fastapi import APIRouter, Header, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
-from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from spinml.errors import (
     ArtifactError,
@@ -33,17 +30,20 @@ from spinml.errors import (
 from spinml.privacy.receive import bundle_from_parts
 from spinml.service import metrics, runs
 from spinml.service.answers import STORE_ERRORS, documented
-from spinml.service.auth import Deleter, Reader, SeenRun, State, Submitter
+from spinml.service.auth import (
+    Deleter,
+    Reader,
+    State,
+    Submitter,
+)
 from spinml.service.erasure import delete_run as delete_with_receipt
 from spinml.service.erasure import erase
-from spinml.service.models import Event, Run, RunState
+from spinml.service.models import Run
 from spinml.service.multipart import BODY, read_parts
 from spinml.service.schemas import RunPage, RunStatus, run_status
-from spinml.service.state import ServiceState
 from spinml.service.submit import submit
 
 router = APIRouter(prefix="/v1/runs", tags=["runs"])
-EVENT_POLL_S = 0.25
 _log = logging.getLogger(__name__)
 
 IdempotencyKey = Annotated[
@@ -135,57 +135,6 @@ def list_runs(
 ) -> RunPage:
     page, more = runs.list_runs(state.database, tenant, limit, after, key_prefix)
     return RunPage(runs=[run_status(run) for run in page], next=page[-1].id if more else None)
-
-
-@router.get(
-    "/{run_id}",
-    summary="Look up a run",
-    description="Its state, and how far each stage is.",
-    responses=documented({NotFoundError}),
-)
-def get_run(run: SeenRun) -> RunStatus:
-    return run_status(run)
-
-
-@router.get(
-    "/{run_id}/events",
-    summary="Follow a run",
-    description=(
-        "Server-sent events: `state` with a StateEvent, `stage` with a StageEvent. Ids count up; "
-        "`Last-Event-ID` goes on behind one. Ends with the run's final state."
-    ),
-    response_class=EventSourceResponse,
-    responses=documented({NotFoundError}),
-)
-async def follow_run(
-    state: State,
-    run: SeenRun,
-    last_event_id: Annotated[int, Header(alias="Last-Event-ID", ge=0, lt=2**31)] = 0,
-) -> AsyncIterator[ServerSentEvent]:
-    seq = last_event_id
-    while True:
-        events = await run_in_threadpool(_events, state, run, seq)
-        if events is None:  # deleted meanwhile
-            return
-        for event in events:
-            seq = event.seq
-            yield ServerSentEvent(data=event.data, event=event.kind, id=str(seq))
-            if event.kind == "state" and RunState(event.data["state"]).final:
-                return
-        if not events:
-            if await run_in_threadpool(_has_ended_before, state, run, seq):
-                return
-            await sleep(EVENT_POLL_S)
-
-
-def _events(state: ServiceState, run: Run, seq: int) -> Sequence[Event] | None:
-    return runs.events_after(state.database, run.tenant_id, run.id, seq)
-
-
-def _has_ended_before(state: ServiceState, run: Run, seq: int) -> bool:
-    """Whether the final event lies at or before ``seq``: nothing more will come."""
-    now = runs.find_run(state.database, run.tenant_id, run.id)
-    return now is None or (RunState(now.state).final and now.last_event <= seq)
 
 
 @router.post(

@@ -191,12 +191,6 @@ def events_after(
     return events if is_there else None
 
 
-def find_run(database: Database, tenant: str, run_id: uuid.UUID) -> Run | None:
-    """A tenant's run as it stands now, without its stages; None once it is deleted."""
-    with database.read() as session:
-        return session.scalar(_by_id(tenant, run_id))
-
-
 def request_cancel(database: Database, tenant: str, run_id: str) -> Run:
     """Ask for the end of a run: a queued one ends now, a running one when its stage notices.
 
@@ -248,14 +242,19 @@ def owned(session: Session, tenant: str, run_id: str, *, lock: bool = False) -> 
     Raises:
         NotFoundError: no such run of this tenant.
     """
-    query = _by_id(tenant, _parse_id(run_id)).options(selectinload(Run.stages))
+    query = _by_id(tenant, parse_id(run_id)).options(selectinload(Run.stages))
     run = session.scalar(query.with_for_update() if lock else query)
     if run is None:
         raise _not_found()
     return run
 
 
-def _parse_id(run_id: str) -> uuid.UUID:
+def parse_id(run_id: str) -> uuid.UUID:
+    """The id that a path names.
+
+    Raises:
+        NotFoundError: it is none.
+    """
     try:
         return uuid.UUID(run_id)
     except ValueError:

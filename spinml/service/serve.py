@@ -12,15 +12,17 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict
 from ray import serve
+from ray.serve.config import AutoscalingConfig, BackpressureConfig
 from starlette.types import ASGIApp
 
 from spinml import logs
-from spinml.config import ServerConfig, load_config
+from spinml.config import ServerConfig, ServiceConfig, load_config
 from spinml.distributed.caches import evict_everywhere
 from spinml.distributed.cluster import cluster_use
 from spinml.distributed.executor import Executor
 from spinml.distributed.operations import load
 from spinml.pipeline.artifacts import ArtifactStore
+from spinml.service.answers import RETRY_AFTER_S
 from spinml.service.app import create_app
 from spinml.service.dispatcher import Dispatcher
 from spinml.service.state import ServiceState, open_database, open_store
@@ -31,6 +33,10 @@ ExecuteFactory = Callable[[ServerConfig, ArtifactStore], Execute]
 EXECUTE_ON_RAY = "spinml.service.serve:execute_on_ray"
 _NO_CORE = {"num_cpus": 0}
 """Replicas wait for others most of the time: the cores are the stages'."""
+_SENDING = 200
+"""Answers that are being sent, such as downloads; room for them beside requests and listeners."""
+_LEAST_LOOK_BACK_S = 15.0
+"""Longer than the 10 s between two measurements of a replica."""
 
 
 class ServeArgs(BaseModel):
@@ -62,10 +68,33 @@ def application(config: ServerConfig, execute: str = EXECUTE_ON_RAY) -> serve.Ap
         logging_config={"encoding": encoding}
     )
     ingress = cast(serve.Deployment, Ingress).options(
-        num_replicas=config.service.replicas,
         logging_config={"encoding": encoding, "enable_access_log": False},
+        **_scaling(config.service),
     )
     return cast(serve.Application, ingress.bind(config, dispatcher.bind(config, execute)))
+
+
+def _scaling(service: ServiceConfig) -> dict[str, Any]:
+    """How many ingress replicas there are, and how much each is given.
+
+    A replica sends away what is too much for it itself, and names the reason
+    (:mod:`spinml.service.admission`). Serve gives it more than that, and sends away only what comes
+    while all replicas are full or starting.
+    """
+    load = service.load
+    return {
+        "max_ongoing_requests": load.max_requests + load.max_listeners + _SENDING,
+        "max_queued_requests": load.max_queued_requests,
+        "backpressure_config": BackpressureConfig(status_code=503, retry_after_s=RETRY_AFTER_S),
+        "autoscaling_config": AutoscalingConfig(
+            min_replicas=service.replicas,
+            max_replicas=service.max_replicas,
+            target_ongoing_requests=load.target_ongoing_requests,
+            upscale_delay_s=load.upscale_delay_s,
+            downscale_delay_s=load.downscale_delay_s,
+            look_back_period_s=max(_LEAST_LOOK_BACK_S, load.upscale_delay_s),
+        ),
+    }
 
 
 def execute_on_ray(config: ServerConfig, store: ArtifactStore) -> Execute:
@@ -73,11 +102,7 @@ def execute_on_ray(config: ServerConfig, store: ArtifactStore) -> Execute:
     return Executor(config, store).run
 
 
-@serve.deployment(
-    name="ingress",
-    max_ongoing_requests=1000,
-    ray_actor_options=_NO_CORE,
-)
+@serve.deployment(name="ingress", ray_actor_options=_NO_CORE)
 @serve.ingress()
 class Ingress:
     """Answers HTTP. It holds the dispatcher's handle only so that both are deployed together."""

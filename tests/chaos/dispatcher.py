@@ -9,9 +9,10 @@ from pathlib import Path
 
 from spinml.config import load_config
 from spinml.distributed.caches import evict_here
+from spinml.loadtest.executor import InProcess
 from spinml.service.dispatcher import Dispatcher
 from spinml.service.state import open_database, open_store
-from tests.chaos.stages import InProcess
+from tests.chaos import stages
 
 LEASE_S = 2.0
 
@@ -23,7 +24,7 @@ def main(path: str, patience_s: str) -> None:
     dispatcher = Dispatcher(
         open_database(config),
         store,
-        InProcess(config, store),
+        InProcess(config, store, stages.run),
         evict_here,
         retention=config.service.retention,
         max_concurrent_runs=config.service.max_concurrent_runs,

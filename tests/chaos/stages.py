@@ -5,24 +5,18 @@ from __future__ import annotations
 import json
 import os
 import random
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spinml.config import ServerConfig
-from spinml.errors import GenerationError, StageCancelledError
+from spinml.errors import GenerationError
 from spinml.pipeline.artifacts import ArtifactStore
-from spinml.pipeline.cache import NodeCache
-from spinml.pipeline.execution import Workplace, task_of
-from spinml.pipeline.plan import Plan, missing
-from spinml.pipeline.stages import ArtifactKey, Stage, StageContext, StageKind
-from spinml.service.models import StageState
-from spinml.service.work import Execute, OnReport
-from tests.service.executors import FILES, Report
+from spinml.pipeline.stages import Stage, StageContext, StageKind
+from spinml.service.work import Execute
+from tests.service.executors import FILES
 
 LOG, LONGEST_S, PADDING = "SPINML_CHAOS_LOG", "SPINML_CHAOS_STAGE_S", "SPINML_CHAOS_BYTES"
 """Environment: the log's path, the longest stage in seconds, bytes of each artifact."""
@@ -85,58 +79,6 @@ def executions(log: Path) -> dict[str, list[Execution]]:
     for execution in sorted(found.values(), key=lambda one: one.began):
         by_digest[execution.digest].append(execution)
     return by_digest
-
-
-class InProcess:
-    """An Execute without Ray: as the real executor, each stage by one run at a time."""
-
-    def __init__(self, config: ServerConfig, store: ArtifactStore) -> None:
-        self._workplace = Workplace(store, config, NodeCache())
-        self._locks: dict[ArtifactKey, threading.Lock] = defaultdict(threading.Lock)
-
-    def __call__(
-        self,
-        plan: Plan,
-        tenant: str,
-        run_id: str,
-        on_event: OnReport,
-        cancelled: Callable[[], bool],
-    ) -> None:
-        store = self._workplace.store
-        absent = {s.digest for s in missing(plan, lambda s: store.exists(s.key(tenant)))}
-        for stage in plan:
-            with self._locks[stage.key(tenant)]:
-                if stage.digest not in absent or store.exists(stage.key(tenant)):
-                    on_event(Report(stage.digest, StageState.REUSED))
-                else:
-                    self._execute(plan, stage, tenant, on_event, cancelled)
-
-    def _execute(
-        self,
-        plan: Plan,
-        stage: Stage,
-        tenant: str,
-        on_event: OnReport,
-        cancelled: Callable[[], bool],
-    ) -> None:
-        began = time.monotonic()
-
-        def report(state: StageState, done: int = 0, total: int = 0, unit: str = "") -> None:
-            seconds = time.monotonic() - began
-            on_event(Report(stage.digest, state, done, total, unit, seconds))
-
-        def progress(done: int, total: int, unit: str) -> None:
-            if cancelled():
-                raise StageCancelledError("cancelled")
-            report(StageState.RUNNING, done, total, unit)
-
-        report(StageState.RUNNING)
-        try:
-            self._workplace.execute(task_of(plan, stage, tenant), run, progress)
-        except Exception:
-            report(StageState.FAILED)
-            raise
-        report(StageState.DONE)
 
 
 def on_ray(config: ServerConfig, store: ArtifactStore) -> Execute:

@@ -81,7 +81,10 @@ def test_the_replicas_fit_the_nodes_that_they_are_pinned_to() -> None:
         for resource, amount in deployment.ray_actor_options.resources.items():
             having = [name for name, t in types.items() if resource in t["resources"]]
             assert having == ["service"]
-            assert amount * (CONFIG.service.replicas + 1) <= types["service"]["resources"][resource]
+            assert (
+                amount * (CONFIG.service.max_replicas + 1)
+                <= types["service"]["resources"][resource]
+            )
     assert types["service"]["resources"]["CPU"] == 0
 
 

@@ -104,6 +104,45 @@ def test_retry_after_is_obeyed(monkeypatch):
     assert waits == [7.0]
 
 
+def test_who_is_sent_away_again_and_again_comes_back_later_and_later(monkeypatch):
+    waits = []
+    monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)
+    monkeypatch.setattr("random.uniform", lambda low, high: high)
+    overloaded = [failed(503, "overloaded", **{"Retry-After": "2"}) for _ in range(3)]
+    script = Script(*overloaded, told(run_status()))
+    Client("http://server/", KEY, transport=script, attempts=4, pause_s=0.5).status(RUN)
+    assert waits == [2.5, 3.0, 4.0]
+
+
+def test_poll_asks_for_what_it_does_not_have():
+    client, script = client_of(
+        told(run_status(), ETag='"1"'),
+        httpx.Response(304, headers={"ETag": '"1"'}),
+        told(run_status("running"), ETag='"2"'),
+    )
+    known = client.status(RUN)
+    assert client.poll(known) is known
+    assert client.poll(known, wait_s=0).state == "running"
+    asked = [(r.headers.get("If-None-Match"), r.url.params.get("wait")) for r in script.requests]
+    assert asked == [(None, None), ('"1"', "25.0"), ('"1"', "0")]
+    assert "etag" not in known.model_dump()
+
+
+def test_wait_polls_to_the_end_and_pauses_where_the_server_does_not_wait(monkeypatch):
+    waits = []
+    monkeypatch.setattr("spinml.device.client.time.sleep", waits.append)
+    client, script = client_of(
+        told(run_status(), ETag='"1"'),
+        httpx.Response(304, headers={"ETag": '"1"'}),
+        failed(503, "overloaded"),
+        told(run_status("running"), ETag='"2"'),
+        told(run_status("succeeded"), ETag='"3"'),
+    )
+    assert client.wait(RUN).state == "succeeded"
+    assert len(script.requests) == 5
+    assert any(wait == pytest.approx(1.0, abs=0.3) for wait in waits)
+
+
 def test_a_rate_is_waited_for_and_named_when_patience_ends(monkeypatch):
     waits = []
     monkeypatch.setattr("tenacity.nap.time.sleep", waits.append)

@@ -7,12 +7,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from spinml.config import ServerConfig
 from spinml.errors import StageCancelledError
+from spinml.loadtest.executor import Report
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import Stage, StageKind
@@ -45,16 +45,6 @@ FILES: dict[StageKind, dict[str, bytes]] = {
         "samples/000.png": cut_out(),
     },
 }
-
-
-@dataclass(frozen=True)
-class Report:
-    digest: str
-    state: StageState
-    done: int = 0
-    total: int = 0
-    unit: str = ""
-    seconds: float = 0.0
 
 
 class QuickExecutor:

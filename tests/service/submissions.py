@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
+
+from sqlalchemy import select
 
 from spinml.config import ServerConfig
 from spinml.pipeline.artifacts import ArtifactStore
@@ -40,3 +43,9 @@ def submit_to(
     return runs.insert_run(
         database, submission, lambda: [store.read_manifest(key) for key in keys]
     )[0]
+
+
+def find_run(database: Database, tenant: str, run_id: uuid.UUID) -> Run | None:
+    """A tenant's run as it stands now, without its stages; None once it is deleted."""
+    with database.read() as session:
+        return session.scalar(select(Run).where(Run.id == run_id, Run.tenant_id == tenant))

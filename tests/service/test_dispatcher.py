@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import select
@@ -36,7 +37,7 @@ from spinml.service.leases import (
     claim_run,
     finish_run,
     release_run,
-    renew_lease,
+    renew_leases,
     report_stage,
 )
 from spinml.service.ledger import Erasure
@@ -47,7 +48,7 @@ from spinml.service.submit import store_segment
 from spinml.service.work import OnReport
 from tests.service import bundles
 from tests.service.executors import QuickExecutor, Report
-from tests.service.submissions import submit_to
+from tests.service.submissions import find_run, submit_to
 
 Stop = Callable[[], bool]
 
@@ -69,7 +70,7 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 20) -> None:
 
 
 def state_of(database: Database, run: Run) -> str:
-    found = runs.find_run(database, run.tenant_id, run.id)
+    found = find_run(database, run.tenant_id, run.id)
     assert found is not None
     return found.state
 
@@ -107,8 +108,8 @@ def test_a_lease_that_passed_is_adopted_and_its_old_owner_refused(
     claim = claim_run(database, "second", 60)
     assert claim is not None
     assert claim.adopted
-    with pytest.raises(LeaseLostError):
-        renew_lease(database, "first", run.id, 60)
+    assert renew_leases(database, {run.id: "first"}, 60) == {}
+    assert renew_leases(database, {run.id: "second", uuid4(): "second"}, 60) == {run.id: False}
     with pytest.raises(LeaseLostError):
         finish_run(database, "first", run.id, RunState.FAILED)
     finish_run(database, "second", run.id, RunState.SUCCEEDED)
@@ -287,7 +288,7 @@ def test_deleting_erases_only_ones_own(database: Database, store: ArtifactStore)
     erase(database, store, evict_here, delete_run(database, "anna", str(mine.id)))
     assert store.list_keys("anna") == []
     assert len(store.list_keys("bert")) == 2
-    assert runs.find_run(database, "bert", theirs.id) is not None
+    assert find_run(database, "bert", theirs.id) is not None
     with database.read() as session:
         assert session.scalars(select(Erasure)).all() == []
 

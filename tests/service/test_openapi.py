@@ -77,7 +77,7 @@ def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
         (
             "post /v1/runs",
             "503",
-            {"database_unavailable", "rate_store_unavailable", "server_unavailable"},
+            {"database_unavailable", "overloaded", "rate_store_unavailable", "server_unavailable"},
         ),
         ("get /v1/runs", "429", {"rate_limited"}),
         ("get /readyz", "503", {"server_unavailable"}),

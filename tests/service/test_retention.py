@@ -22,12 +22,11 @@ from spinml.service.models import RunState, now
 from spinml.service.plans import plan_from_json
 from spinml.service.quotas import usage
 from spinml.service.retention import keep_policy
-from spinml.service.runs import find_run
 from spinml.service.state import ServiceState
 from tests.service import bundles
 from tests.service.conftest import Headers
 from tests.service.executors import QuickExecutor, Report
-from tests.service.submissions import submit_to
+from tests.service.submissions import find_run, submit_to
 from tests.service.test_submit import refuses, send
 
 POLICY = RetentionConfig()
