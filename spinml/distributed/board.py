@@ -1,4 +1,4 @@
-"""How far stages are, and which of them shall stop: one small actor between driver and workers."""
+"""How far stages are, since when, and which shall stop: an actor between driver and workers."""
 
 from __future__ import annotations
 
@@ -25,6 +25,16 @@ class Standing:
     unit: str
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A stage that has a worker at work: it no longer waits for a node or a process."""
+
+    seconds: float
+    """Since its first worker began."""
+    standing: Standing | None
+    """None as long as it has not reported."""
+
+
 class ProgressBoard:
     """Standings by token (one for each attempt at a stage).
 
@@ -34,39 +44,56 @@ class ProgressBoard:
     """
 
     def __init__(self) -> None:
+        self._begun_at: dict[str, float] = {}
         self._parts: dict[str, dict[str, Standing]] = {}
-        self._totals: dict[str, int] = {}
+        self._expected: dict[str, Standing] = {}
         self._closed: dict[str, None] = {}  # a set in the order of its making
 
     def close(self, token: str) -> None:
         """Forget ``token``; whoever still works under it is told to stop."""
+        self._begun_at.pop(token, None)
         self._parts.pop(token, None)
-        self._totals.pop(token, None)
+        self._expected.pop(token, None)
         self._closed[token] = None
         if len(self._closed) > CLOSED_KEPT:
             del self._closed[next(iter(self._closed))]
 
-    def expect(self, token: str, total: int) -> None:
-        """Say how much the parts of ``token`` will be together."""
-        self._totals[token] = total
+    def expect(self, token: str, start: Standing) -> None:
+        """Say how much the parts of ``token`` will be together, and what is done already."""
+        self._expected[token] = start
+
+    def begin(self, token: str) -> bool:
+        """Note that a worker begins; False when it shall stop. Of several the first counts."""
+        if token in self._closed:
+            return False
+        self._begun_at.setdefault(token, time.monotonic())
+        return True
 
     def report(self, token: str, part: str, standing: Standing) -> bool:
         """Take a report; False when the reporter shall stop."""
-        if token in self._closed:
+        if not self.begin(token):  # known already, unless the board was started anew
             return False
         self._parts.setdefault(token, {})[part] = standing
         return True
 
-    def standings(self, tokens: list[str]) -> dict[str, Standing]:
-        """The standing of each token that has one; parts are summed."""
-        found = {}
-        for token in tokens:
-            parts = list(self._parts.get(token, {}).values())
-            if parts:
-                done = sum(part.done for part in parts)
-                total = self._totals.get(token, sum(part.total for part in parts))
-                found[token] = Standing(done, total, parts[-1].unit)
-        return found
+    def begun(self, tokens: list[str]) -> dict[str, Begun]:
+        """Those of ``tokens`` that have begun."""
+        now = time.monotonic()
+        return {
+            token: Begun(now - self._begun_at[token], self._standing(token))
+            for token in tokens
+            if token in self._begun_at
+        }
+
+    def _standing(self, token: str) -> Standing | None:
+        """The sum of the parts."""
+        parts = list(self._parts.get(token, {}).values())
+        start = self._expected.get(token)
+        if start is None:
+            if not parts:
+                return None
+            start = Standing(0, sum(part.total for part in parts), parts[-1].unit)
+        return Standing(start.done + sum(part.done for part in parts), start.total, start.unit)
 
 
 @dataclass
@@ -91,13 +118,22 @@ class BoardProgress:
         if not ray.get(self.board.report.remote(self.token, self.part, standing)):
             raise StageCancelledError("the run was cancelled")
 
+    def begin(self) -> None:
+        """Say that this process is at work now: from here on the stage's seconds count.
+
+        Raises:
+            StageCancelledError: as a call does.
+        """
+        if not ray.get(self.board.begin.remote(self.token)):
+            raise StageCancelledError("the run was cancelled")
+
     def for_part(self, part: str) -> BoardProgress:
         """The Progress of one of several parts that run at once."""
         return BoardProgress(self.board, self.token, part)
 
-    def expect(self, total: int) -> None:
-        """Say how much all parts will be together."""
-        ray.get(self.board.expect.remote(self.token, total))
+    def expect(self, start: Standing) -> None:
+        """Say how much all parts will be together, and what is done before any begins."""
+        ray.get(self.board.expect.remote(self.token, start))
 
 
 def start_board() -> Any:

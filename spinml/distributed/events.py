@@ -14,8 +14,9 @@ class StageState(StrEnum):
     """Where a stage stands."""
 
     WAITING = "waiting"
-    """For its inputs, for resources, or for another run that is making the same artifact."""
+    """For its inputs, for a node, or for another run that is making the same artifact."""
     RUNNING = "running"
+    """A worker executes it."""
     DONE = "done"
     REUSED = "reused"
     """Its artifact was there, or nothing that is missing needs it."""
@@ -36,7 +37,7 @@ class StageEvent:
     """0: not known yet."""
     unit: str = ""
     seconds: float = 0.0
-    """Since the stage was started; 0 while it waits."""
+    """Since its worker began: what it waited for a node and a process does not count."""
 
 
 OnEvent = Callable[[StageEvent], None]

@@ -7,14 +7,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
 
 from spinml.config import ServerConfig
-from spinml.distributed.board import BoardProgress, Standing, start_board
+from spinml.distributed.board import Begun, BoardProgress, Standing, start_board
 from spinml.distributed.events import OnEvent, StageState, stage_event
 from spinml.distributed.failures import stage_error, worker_died
 from spinml.distributed.operations import Operations
@@ -166,19 +166,20 @@ class Claims:
 
 @dataclass(eq=False)
 class _Attempt:
-    """A stage that is being executed."""
+    """A stage that was given to a worker, which begins as soon as it has a node and a process."""
 
     stage: Stage
     lease: Lease
     token: str
     result: Any
     """The ObjectRef of the worker's call."""
-    started_at: float = field(default_factory=time.monotonic)
+    began_at: float | None = None
+    """None: it still waits for a node, or for its process to start."""
     told: Standing | None = None
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self.started_at
+        return 0.0 if self.began_at is None else time.monotonic() - self.began_at
 
 
 class _Run:
@@ -238,7 +239,6 @@ class _Run:
         if attempt is not None:
             del self.waiting[stage.digest]
             self.running[stage.digest] = attempt
-            self.on_event(stage_event(stage, StageState.RUNNING))
 
     def _attempt(self, stage: Stage) -> _Attempt | None:
         lease = self.executor.pool.acquire(self.executor.demand(stage))
@@ -270,16 +270,18 @@ class _Run:
         except Exception as error:
             died = worker_died(error)
             self._put_down(attempt, broken=died)
-            if died and self.deaths.get(stage.digest, 0) < MAX_RETRIES:
-                self._try_again(stage)
+            # A worker that died while it was idle, as on a node that was lost, is no attempt.
+            untried = attempt.lease.warm and attempt.began_at is None
+            if died and (untried or self.deaths.get(stage.digest, 0) < MAX_RETRIES):
+                self._try_again(stage, counts=not untried)
                 return
             self.on_event(stage_event(stage, StageState.FAILED, attempt.told, attempt.seconds))
             raise stage_error(stage, error) from error
         self._put_down(attempt, broken=False)
         self.on_event(stage_event(stage, StageState.DONE, attempt.told, attempt.seconds))
 
-    def _try_again(self, stage: Stage) -> None:
-        self.deaths[stage.digest] = self.deaths.get(stage.digest, 0) + 1
+    def _try_again(self, stage: Stage, *, counts: bool) -> None:
+        self.deaths[stage.digest] = self.deaths.get(stage.digest, 0) + counts
         with bound(stage=stage.digest):
             logger.warning("the worker of a stage %s died; starting it again", stage.kind)
         self.waiting = {stage.digest: stage, **self.waiting}
@@ -293,19 +295,23 @@ class _Run:
         self.executor.pool.release(attempt.lease, broken=broken)
 
     def tell_progress(self) -> None:
-        """Tell of every running stage that got further."""
+        """Tell of every stage that began or got further."""
         if not self.running:
             return
         attempts = list(self.running.values())
-        standings = ray.get(
-            self.executor.board.standings.remote([attempt.token for attempt in attempts])
-        )
+        tokens = [attempt.token for attempt in attempts]
+        found: dict[str, Begun] = ray.get(self.executor.board.begun.remote(tokens))
         for attempt in attempts:
-            standing = standings.get(attempt.token)
-            if standing is not None and standing != attempt.told:
-                attempt.told = standing
+            begun = found.get(attempt.token)
+            if begun is None:
+                continue
+            is_new = attempt.began_at is None or begun.standing not in (None, attempt.told)
+            if attempt.began_at is None:
+                attempt.began_at = time.monotonic() - begun.seconds
+            if is_new:
+                attempt.told = begun.standing or attempt.told
                 self.on_event(
-                    stage_event(attempt.stage, StageState.RUNNING, standing, attempt.seconds)
+                    stage_event(attempt.stage, StageState.RUNNING, attempt.told, attempt.seconds)
                 )
 
     def stop(self) -> None:

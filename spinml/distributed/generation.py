@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, cast
 import ray
 
 from spinml.config import ServerConfig
-from spinml.distributed.board import BoardProgress
+from spinml.distributed.board import BoardProgress, Standing
 from spinml.distributed.failures import raised_on_purpose
 from spinml.distributed.operations import load
 from spinml.distributed.resources import actor_options, settle_process
@@ -108,6 +108,7 @@ class ShardActor:
     def __init__(
         self, task: StageTask, workplace: Workplace, source: str, progress: BoardProgress
     ) -> None:
+        progress.begin()
         settle_process(workplace.config.resources.generation)
         configure(workplace.config.logs.level, workplace.config.logs.format)
         self._task, self._workplace, self._progress = task, workplace, progress
@@ -140,9 +141,8 @@ def generate(task: StageTask, workplace: Workplace, source: str, progress: Board
     kind = cast(type[ShardSource], load(source))
     shards = kind.plan(task.stage.params)
     present = set(workplace.store.list_files(task.key))
-    progress.expect(sum(shard.rows for shard in shards))
     kept = sum(shard.rows for shard in shards if shard.name in present)
-    progress.for_part("")(kept, kept, kind.unit)
+    progress.expect(Standing(kept, sum(shard.rows for shard in shards), kind.unit))
     todo = [
         {"index": index, "name": shard.name}
         for index, shard in enumerate(shards)
@@ -150,6 +150,8 @@ def generate(task: StageTask, workplace: Workplace, source: str, progress: Board
     ]
     if todo:
         _draw_all(todo, task, workplace, source, progress)
+    else:
+        progress.begin()
     _finish(task, workplace, kind, len(shards) - len(todo), started)
 
 

@@ -104,18 +104,21 @@ def check_feasible(
 ) -> None:
     """Refuse a sweep whose stages would wait for ever, before anything is started.
 
+    Of an autoscaling cluster counts what it is at its largest: at first no node may be there.
+
     Raises:
         InfeasibleResourcesError: names the stage, what it wants and the most there is.
     """
-    capacity = cluster_capacity()
+    capacity = cluster_capacity(config.resources.node_groups)
     for kind in kinds:
         capacity.check(_demand(kind, config, operations), f"the stage {kind}")
 
 
 def fitting(kinds: Iterable[StageKind], config: ServerConfig, operations: Operations) -> int:
     """How many trials may run at once: those whose heaviest stages fit beside each other, and one
-    more, which measures at home or runs light stages meanwhile."""
-    total = cluster_capacity().total
+    more, which measures at home or runs light stages meanwhile. Fewer would keep an autoscaler from
+    ever growing as far as it may."""
+    total = cluster_capacity(config.resources.node_groups).total
     beside = [
         math.floor(total.get(name, 0.0) / amount + 1e-6)
         for kind in kinds

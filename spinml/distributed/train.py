@@ -158,6 +158,7 @@ def _work(config: Mapping[str, Any]) -> tuple[list[FileEntry], dict[str, Any]]:
     """In each worker: run the loop; rank 0 puts the files it wrote into the store."""
     job: _Job = config["job"]
     workplace, task = job.workplace, job.task
+    job.progress.begin()
     settle_process(workplace.config.resources.training)
     configure(workplace.config.logs.level, workplace.config.logs.format)
     rank = ray_train.get_context().get_world_rank()

@@ -61,6 +61,7 @@ class StageWorker:
     def _execute(self, task: StageTask, progress: BoardProgress) -> None:
         kind = task.stage.kind
         if kind in self.operations.functions:
+            progress.begin()
             self.workplace.execute(task, self.operations.function(kind), progress)
         elif kind in self.operations.sources:
             from spinml.distributed.generation import generate
@@ -93,6 +94,8 @@ class Lease:
 
     demand: Demand
     actor: Any
+    warm: bool = False
+    """It was idle before, and may have died of that, or with its node, unnoticed."""
     idle_since: float = field(default=0.0)
 
 
@@ -127,7 +130,7 @@ class WorkerPool:
                 return None
             actor = self._take_warm(demand.worker)
             self._make_room(add([*lent, demand.total()]), room)
-            lease = Lease(demand, actor or self._start(demand.worker))
+            lease = Lease(demand, actor or self._start(demand.worker), warm=actor is not None)
             self._lent.append(lease)
             return lease
 

@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from spinml.distributed.head import free_port
 from spinml.errors import MissingExtraError
 from spinml.loadtest.processes import wait_for
 from spinml.loadtest.site import Site
-from spinml.service.launch import free_port
 
 
 def answers(port: int) -> bool:

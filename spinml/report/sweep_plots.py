@@ -108,7 +108,7 @@ def pareto_plot(
     found: Sequence[Outcome],
     front: Sequence[Outcome],
     sensitivity: Mapping[str, float],
-    wanted: float,
+    wanted: float | None,
 ) -> str:
     """Utility with its 95 % interval over what is disclosed, and the front among them.
 
@@ -123,11 +123,12 @@ def pareto_plot(
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.0), layout="constrained")
         axes = figure.subplots()
-        axes.axhline(100 * wanted, color=SOFT, lw=1, ls="--", zorder=0)
-        axes.annotate(
-            f"wanted {wanted:.0%}", (0.01, 100 * wanted), xycoords=("axes fraction", "data"),
-            ha="left", va="bottom", color=SOFT, fontsize=8,
-        )  # fmt: skip
+        if wanted is not None:
+            axes.axhline(100 * wanted, color=SOFT, lw=1, ls="--", zorder=0)
+            axes.annotate(
+                f"wanted {wanted:.0%}", (0.01, 100 * wanted), xycoords=("axes fraction", "data"),
+                ha="left", va="bottom", color=SOFT, fontsize=8,
+            )  # fmt: skip
         line = sorted(front, key=told)
         heights = [100 * one.utility.mean for one in line]
         axes.plot([told(one) for one in line], heights, color=ACCENT, lw=1.2, zorder=1)

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.table import Table
 
 from spinml.config import load_config
-from spinml.service import erasure, keys, quotas, runs
+from spinml.service import erasure, keys, quotas, runs, tenant_deletion
 from spinml.service.cli import ConfigOption, JsonOption
 from spinml.service.database import Database
 from spinml.service.models import RunState, Scope
 from spinml.service.schemas import receipt_status
-from spinml.service.state import open_database
+from spinml.service.state import open_database, open_store
 from spinml.service.top import show_top
 
 admin = typer.Typer(help="The operator's side of a service.", no_args_is_help=True)
@@ -54,6 +54,31 @@ def list_tenants(config: ConfigOption = None, as_json: JsonOption = False) -> No
         for tenant in keys.list_tenants(_open(config))
     ]
     _show(rows, as_json)
+
+
+@_tenant.command("delete")
+def delete_tenant(
+    name: str,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="End its runs that wait or are under way.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Erase a tenant's runs, artifacts, keys and charges; its receipts and its name stay.
+
+    Nodes' caches follow within minutes, by the dispatcher, and the receipts are completed.
+    """
+    if not yes:
+        typer.confirm(f"Erase all that {name} has, for good?", abort=True)
+    settings = load_config(config)
+    done = asdict(
+        tenant_deletion.delete_tenant(
+            open_database(settings), open_store(settings), name, cancel=cancel
+        )
+    )
+    _show([done | {"deleted_at": _time(done["deleted_at"])}], as_json)
 
 
 @_key.command("create")

@@ -61,20 +61,27 @@ def create_tenant(database: Database, tenant: str) -> None:
 
     Raises:
         ArtifactError: not a plain name.
-        ConflictError: there is one of that name.
+        ConflictError: there is or was one of that name.
     """
     check_tenant(tenant)
     with database.write() as session:
-        if session.get(Tenant, tenant) is not None:
-            raise ConflictError("there is a tenant of that name", details={"tenant": tenant})
+        if (row := session.get(Tenant, tenant)) is not None:
+            was = "was" if row.deleted_at else "is"
+            raise ConflictError(
+                f"there {was} a tenant of that name",
+                remedy="take another: receipts are kept under the names of deleted tenants",
+                details={"tenant": tenant},
+            )
         session.add(Tenant(id=tenant))
         session.flush()
         session.add(QueueTime(tenant_id=tenant))
 
 
 def list_tenants(database: Database) -> Sequence[Tenant]:
+    """Those that were not deleted, by age."""
+    query = select(Tenant).where(Tenant.deleted_at.is_(None)).order_by(Tenant.created_at)
     with database.read() as session:
-        return session.scalars(select(Tenant).order_by(Tenant.created_at)).all()
+        return session.scalars(query).all()
 
 
 def create_key(
@@ -92,12 +99,13 @@ def create_key(
     """
     key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     with database.write() as session:
-        if session.get(Tenant, tenant) is None:
+        row = session.get(Tenant, tenant)
+        if row is None or row.deleted_at is not None:
             raise NotFoundError("no such tenant", remedy="spinml admin tenant create makes one")
-        row = ApiKey(id=key_id, tenant_id=tenant, secret_hash=_HASHER.hash(secret), label=label)
-        row.scopes = sorted(set(scopes))
-        row.expires_at = now() + valid_for if valid_for is not None else None
-        session.add(row)
+        key = ApiKey(id=key_id, tenant_id=tenant, secret_hash=_HASHER.hash(secret), label=label)
+        key.scopes = sorted(set(scopes))
+        key.expires_at = now() + valid_for if valid_for is not None else None
+        session.add(key)
     return f"spin_{key_id}_{secret}"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import stat
 import threading
 import time
@@ -22,6 +21,7 @@ from ray.serve.config import HTTPOptions
 from spinml.config import ServerConfig
 from spinml.device.key import key_file
 from spinml.distributed.cluster import connect
+from spinml.distributed.head import free_port
 from spinml.service.database import Database
 from spinml.service.keys import create_key, create_tenant, list_keys, list_tenants
 from spinml.service.serve import EXECUTE_ON_RAY, application
@@ -155,10 +155,3 @@ def _write_private(path: Path, text: str) -> None:
     mode = stat.S_IRUSR | stat.S_IWUSR
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
         file.write(text + "\n")
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

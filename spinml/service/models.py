@@ -92,6 +92,8 @@ class Tenant(Base):
     max_images: Mapped[int | None] = mapped_column(default=None)
     max_gpu_seconds: Mapped[float | None] = mapped_column(default=None)
     max_stored_bytes: Mapped[int | None] = mapped_column(BigInteger, default=None)
+    deleted_at: Mapped[datetime | None] = mapped_column(default=None)
+    """Its name and receipts alone are left (spinml.service.tenant_deletion)."""
 
 
 class QueueTime(Base):

@@ -165,7 +165,7 @@ def _check_images(session: Session, row: Tenant, wants: Wants, at: datetime) -> 
 
 def _known(session: Session, tenant: str) -> Tenant:
     row = session.get(Tenant, tenant)
-    if row is None:
+    if row is None or row.deleted_at is not None:
         raise NotFoundError("no such tenant", remedy="spinml admin tenant list shows them")
     return row
 

@@ -82,8 +82,9 @@ class SweepSpec(_Part):
     early_stopping: EarlyStopping | None = None
     photos: PhotosOfHome | ShippedPhotos | None = None
     """None: those of the shipped home that shows the request's (first) target object."""
-    wanted_accuracy: float = Field(gt=0, le=1)
-    """The utility (accuracy, or mAP50) that the recommendation is to reach, a share."""
+    wanted_accuracy: float | None = Field(default=None, gt=0, le=1)
+    """The utility (accuracy, or mAP50) that the recommendation is to reach, a share; None: there is
+    none, and the front stands for itself."""
     sensitivity: dict[str, float] = Field(default_factory=dict)
     """How much each segment's leakage counts in the recommendation; 1 where not named."""
 

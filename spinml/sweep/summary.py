@@ -36,7 +36,7 @@ class SweepResult:
     outcomes: tuple[Outcome, ...]
     front: tuple[Outcome, ...]
     recommendation: Recommendation | None
-    """None when no trial was finished."""
+    """None when no trial was finished, or no accuracy is wanted."""
     cost: SweepCost
 
     @property
@@ -71,6 +71,7 @@ def summarise_sweep(
 ) -> SweepResult:
     """Put together what ``rows`` say."""
     found = outcomes(rows)
+    wanted = spec.wanted_accuracy
     return SweepResult(
         spec=spec,
         folder=folder,
@@ -79,6 +80,8 @@ def summarise_sweep(
         skipped=tuple(skipped),
         outcomes=tuple(found),
         front=tuple(pareto_front(found)),
-        recommendation=recommend(found, spec.wanted_accuracy, spec.sensitivity) if found else None,
+        recommendation=(
+            recommend(found, wanted, spec.sensitivity) if found and wanted is not None else None
+        ),
         cost=cost,
     )

@@ -13,6 +13,7 @@ import uvicorn
 import yaml
 
 from spinml.config import load_config
+from spinml.distributed.head import free_port
 from spinml.pipeline.artifacts import PATIENCE_S, ArtifactStore
 from spinml.service.app import create_app
 from spinml.service.database import Database
@@ -21,7 +22,6 @@ from spinml.service.state import ServiceState, open_store
 from tests.chaos import servers, stages
 from tests.chaos.faulty import Faults, FaultyProxy
 from tests.chaos.load import TENANTS
-from tests.processes import free_port
 from tests.service.executors import checkpoint
 
 

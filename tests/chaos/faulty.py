@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tests.processes import free_port
+from spinml.distributed.head import free_port
 
 _HOPS = ("connection", "transfer-encoding", "keep-alive")
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from spinml.distributed.head import free_port
 from spinml.loadtest.servers import Server, postgresql
-from tests.processes import free_port
 
 __all__ = ["Server", "postgresql", "python", "s3", "wait_for"]
 KEY, SECRET = "test-key", "test-secret"

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import train as ray_train
 
 from spinml.config import ServerConfig
@@ -26,6 +27,7 @@ def journal(params: Mapping[str, Any], name: str, **facts: Any) -> None:
     """Note one execution."""
     facts |= {"pid": os.getpid(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "at": time.time()}
     facts |= {"threads": os.environ.get("OMP_NUM_THREADS")}
+    facts |= {"node": ray.get_runtime_context().get_node_id()}
     path = Path(params["journal"]) / f"{name}.{uuid.uuid4().hex}"
     path.with_suffix(".part").write_text(json.dumps(facts))
     path.with_suffix(".part").rename(path)
@@ -64,6 +66,7 @@ class TextShards:
         return [Shard(f"shard-{index:05d}.txt", 4) for index in range(params["shards"])]
 
     def draw(self, index: int, path: Path, progress: Progress) -> None:
+        journal(self.params, f"shard-{index}-begun")
         for image in range(4):
             time.sleep(float(self.params["wait_s"]) / 4)
             progress(image + 1, 4, "images")
@@ -80,12 +83,17 @@ class TextShards:
 
 
 def train_loop(context: StageContext) -> dict[str, Any]:
-    """Runs in each of Ray Train's workers; dies at epoch ``dies_at``, once."""
+    """Runs in each of Ray Train's workers; dies at epoch ``dies_at``, once. An epoch takes
+    ``wait_s``."""
     params = context.params
     for epoch in range(params["epochs"]):
         journal(params, f"epoch-{epoch}")
-        if epoch == params["dies_at"] and len(list(Path(params["journal"]).glob("epoch-0*"))) == 1:
+        if (
+            epoch == params.get("dies_at")
+            and len(list(Path(params["journal"]).glob("epoch-0*"))) == 1
+        ):
             os._exit(1)
+        time.sleep(float(params.get("wait_s", 0)))
         ray_train.report({"epoch": epoch})
         context.progress(epoch + 1, params["epochs"], "epochs")
     (context.out / "model.txt").write_text("trained")

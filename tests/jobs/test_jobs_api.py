@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from spinml.distributed.head import free_port, running_head
 from tests.jobs.stages import GATE
-from tests.processes import free_port, running_head
 from tests.sweep.fakes import JOURNAL
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(900)]

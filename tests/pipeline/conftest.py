@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from spinml.distributed.head import free_port
 from spinml.pipeline.artifacts import ArtifactStore
-from tests.processes import free_port
 
 KEY, SECRET = "test-key", "test-secret"
 

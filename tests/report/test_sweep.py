@@ -10,6 +10,7 @@ import numpy as np
 from spinml.images import encode_png
 from spinml.report.sweep import render_sweep_report
 from spinml.sweep.results import FailedTrial, SkippedTrial, write_whole
+from spinml.sweep.spec import SweepSpec
 from spinml.sweep.summary import SweepCost, SweepResult, summarise_sweep
 from tests.sweep.conftest import REQUEST, make_spec
 from tests.sweep.rows import human_rows, row
@@ -78,3 +79,16 @@ def test_several_objects_stand_in_the_title(tmp_path: Path) -> None:
     objects = {"target_objects": ["cat", "photo frame"]}
     html = render_sweep_report([result_of(tmp_path, request=fields | objects)])
     assert "cats: cat and photo frame in the living room" in html
+
+
+def test_without_a_wanted_accuracy_the_front_stands_for_itself(tmp_path: Path) -> None:
+    fields = make_spec().model_dump(mode="json", exclude={"wanted_accuracy"})
+    spec = SweepSpec.model_validate(fields)
+    result = summarise_sweep(spec, tmp_path, human_rows(), [], [], COST)
+    assert result.recommendation is None
+    assert (result.as_dict()["recommendation"], len(result.front)) == (None, 4)
+    html = render_sweep_report([result])
+    assert html.count('<tr class="front">') == 4
+    assert "least disclosure" not in html
+    assert "No trial was finished." not in html
+    assert "wanted" not in html

@@ -1,4 +1,4 @@
-"""Free ports, and heads of Ray that a test starts as processes of its own."""
+"""Heads of Ray as processes of their own on this machine: for tests and rehearsals."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def running_head(
         **{name.replace("_", "-"): value for name, value in options.items()},
     }
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    head = subprocess.Popen(
+    head = subprocess.Popen(  # noqa: S603 - Ray's own command
         command + [f"--{name}={value}" for name, value in every.items()],
         env=dict(environment),
         stdout=log.open("w"),
