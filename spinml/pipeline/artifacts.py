@@ -153,6 +153,23 @@ class ArtifactStore:
             raise ArtifactError(f"the manifest of {key.kind} {key.digest[:12]} names another one")
         return manifest
 
+    def read_whole(self, key: ArtifactKey) -> Manifest:
+        """The manifest of an artifact all of whose files are there; their content is not read.
+
+        Who published while another erased the same may have written a manifest behind files that
+        were gone by then: such an artifact is made invisible, to be published anew.
+
+        Raises:
+            ArtifactNotFoundError: not there, or not complete.
+            ArtifactError: as :meth:`read_manifest`.
+        """
+        manifest = self.read_manifest(key)
+        absent = {entry.name for entry in manifest.files} - set(self.list_files(key))
+        if absent:
+            self._hide(key)
+            raise ArtifactNotFoundError(f"{len(absent)} files of a {key.kind} artifact are gone")
+        return manifest
+
     def fetch(self, key: ArtifactKey, into: Path) -> Path:
         """Download the artifact's files into the folder ``into``, checking size and SHA-256.
 

@@ -63,9 +63,7 @@ def submit(
     check_quotas(state.database, submission)
     for segment in new:
         store_segment(store, tenant, segment)
-    return insert_run(
-        state.database, submission, lambda: [store.read_manifest(key) for key in keys]
-    )
+    return insert_run(state.database, submission, lambda: [store.read_whole(key) for key in keys])
 
 
 def size_bytes(segment: SanitizedSegment) -> int:

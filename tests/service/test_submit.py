@@ -22,7 +22,7 @@ from spinml.service.app import create_app
 from spinml.service.retention import erase_orphans
 from spinml.service.runs import list_runs
 from spinml.service.state import ServiceState
-from spinml.service.submit import refuse_unexpandable
+from spinml.service.submit import refuse_unexpandable, store_segment
 from spinml.synthesis.identity import expandable_features
 from tests.service import bundles
 from tests.service.conftest import Headers
@@ -309,6 +309,17 @@ def test_a_server_that_dies_in_between_leaves_nothing(
     assert "private" not in answer.text
     assert client.get("/v1/runs", headers=headers()).json()["runs"] == []
     assert erase_orphans(state.database, state.store, state.evict) == 2
+
+
+def test_a_segment_that_was_erased_while_it_was_stored_is_stored_anew(
+    client: TestClient, headers: Headers, state: ServiceState
+) -> None:
+    bundle = bundles.bundle()
+    key = store_segment(state.store, "anna", bundle.segments[0])
+    state.store.delete_files(key, ["images/000.png"])
+    refuses(send(client, headers(), bundle.to_parts()), 503, "server_unavailable")
+    assert send(client, headers(), bundle.to_parts()).status_code == 201
+    assert state.store.read_whole(key).files
 
 
 def test_a_feature_without_a_controlnet_is_refused_before_anything_is_kept(
