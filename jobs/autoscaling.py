@@ -51,6 +51,10 @@ def main(
     gpus: Annotated[
         int, typer.Option(min=1, max=8, help="On this machine: logical GPUs of a node.")
     ] = 1,
+    concurrent: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials at once; default: as many as have room, and one more."),
+    ] = None,
     wait: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for the nodes to go, after the sweep.")
     ] = 600,
@@ -73,6 +77,7 @@ def main(
             settings,
             tell=lambda line: console.print(line, highlight=False),
             empty_timeout_s=wait,
+            concurrent=concurrent,
         )
     out.mkdir(parents=True, exist_ok=True)
     timeline.write(out / "timeline.json")

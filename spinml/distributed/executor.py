@@ -63,6 +63,7 @@ class Executor:
         self.pool = WorkerPool(
             start=lambda resources: start_worker(self.workplace, self.operations, resources),
             capacity=lambda: cluster_capacity(config.resources.node_groups).total,
+            present=lambda: cluster_capacity().total,
             idle_s=idle_s,
         )
         self.claims = Claims()

@@ -104,17 +104,26 @@ class WorkerPool:
 
     An idle worker that stands in the way of another stage is ended: on two cores, a warm diffusion
     worker and Ray Train's workers do not fit together, and waiting for each other would never end.
-    Thread-safe: several runs share one pool.
+    So is one in an autoscaling cluster that stands on a node which is there: its stage need not
+    wait for another, which costs money and may never come. Thread-safe: several runs share one pool.
+
+    Args:
+        capacity: the cluster at its largest; what fits it is lent, and waits for its node.
+        present: the nodes that are there now.
     """
 
     def __init__(
         self,
         start: Callable[[Resources], Any],
         capacity: Callable[[], Amounts],
+        present: Callable[[], Amounts],
         idle_s: float = IDLE_S,
+        end: Callable[[Any], None] = ray.kill,
     ) -> None:
         self._start = start
         self._capacity = capacity
+        self._present = present
+        self._kill = end
         self._idle_s = idle_s
         self._lock = threading.Lock()
         self._lent: list[Lease] = []
@@ -124,12 +133,11 @@ class WorkerPool:
     def acquire(self, demand: Demand) -> Lease | None:
         """A warm or new worker for ``demand``; None when it does not fit beside what is lent."""
         with self._lock:
-            room = self._capacity()
-            lent = [lease.demand.total() for lease in self._lent]
-            if not fits(add([*lent, demand.total()]), room):
+            wanted = add([*(lease.demand.total() for lease in self._lent), demand.total()])
+            if not fits(wanted, self._capacity()):
                 return None
             actor = self._take_warm(demand.worker)
-            self._make_room(add([*lent, demand.total()]), room)
+            self._make_room(wanted)
             lease = Lease(demand, actor or self._start(demand.worker), warm=actor is not None)
             self._lent.append(lease)
             return lease
@@ -141,23 +149,30 @@ class WorkerPool:
                 return lease.actor
         return None
 
-    def _make_room(self, wanted: Amounts, room: Amounts) -> None:
-        """End idle workers, the longest idle first, until ``wanted`` fits."""
+    def _make_room(self, wanted: Amounts) -> None:
+        """End idle workers, the longest idle first, until ``wanted`` fits what is there, or none
+        holds what is short."""
+        room = self._present() if self._idle else {}
         while self._idle:
-            idle = [amounts(lease.demand.worker) for lease in self._idle]
-            if fits(add([wanted, *idle]), room):
+            held = [amounts(lease.demand.worker) for lease in self._idle]
+            short = {
+                name
+                for name, amount in add([wanted, *held]).items()
+                if not fits({name: amount}, room)
+            }
+            in_the_way = [
+                lease for lease, has in zip(self._idle, held, strict=True) if short & set(has)
+            ]
+            if not in_the_way:
                 return
-            holders = [lease for lease in self._idle if amounts(lease.demand.worker)]
-            if not holders:
-                return
-            self._end(holders[0])
+            self._end(in_the_way[0])
 
     def release(self, lease: Lease, *, broken: bool = False) -> None:
         """Give a worker back; a broken one is ended."""
         with self._lock:
             self._lent.remove(lease)
             if broken or self._closed:
-                ray.kill(lease.actor)
+                self._kill(lease.actor)
                 return
             lease.idle_since = time.monotonic()
             self._idle.append(lease)
@@ -181,4 +196,4 @@ class WorkerPool:
 
     def _end(self, lease: Lease) -> None:
         self._idle.remove(lease)
-        ray.kill(lease.actor)
+        self._kill(lease.actor)

@@ -66,7 +66,7 @@ class TextShards:
         return [Shard(f"shard-{index:05d}.txt", 4) for index in range(params["shards"])]
 
     def draw(self, index: int, path: Path, progress: Progress) -> None:
-        journal(self.params, f"shard-{index}-begun")
+        journal(self.params, f"begun-shard-{index}")
         for image in range(4):
             time.sleep(float(self.params["wait_s"]) / 4)
             progress(image + 1, 4, "images")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass, field
+from itertools import count
 
 import pytest
 from ray import exceptions as ray_errors
 
-from spinml.config import ResourceConfig, Resources, ServerConfig, TrainingConfig
+from spinml.config import NodeGroup, ResourceConfig, Resources, ServerConfig, TrainingConfig
 from spinml.distributed.events import StageState, stage_event
 from spinml.distributed.failures import raised_on_purpose, stage_error, worker_died
 from spinml.distributed.operations import Operations, load
@@ -18,6 +20,8 @@ from spinml.distributed.resources import (
     cluster_capacity,
     demand_of,
 )
+from spinml.distributed.sweep import check_feasible, fitting
+from spinml.distributed.workers import WorkerPool
 from spinml.errors import GenerationError, InfeasibleResourcesError, StageError
 from spinml.pipeline.stages import Stage, StageKind
 
@@ -75,6 +79,63 @@ def test_an_autoscaler_is_counted_at_its_largest_though_no_node_is_there() -> No
     with pytest.raises(InfeasibleResourcesError, match="3 x 7 CPU, 1 GPU") as caught:
         capacity.check(wanted, "the stage generate")
     assert "resources.node_groups" in caught.value.remedy
+
+
+def test_a_sweep_counts_nodes_that_are_not_there_yet() -> None:
+    """Without a cluster at all: nothing of it is asked."""
+    gpu = Resources(num_cpus=0, num_gpus=1)
+    group = NodeGroup(num_cpus=2, num_gpus=2, max_nodes=3)
+    resources = ResourceConfig(
+        diffusion=gpu, generation=gpu, training=Resources(), node_groups=(group,)
+    )
+    config, operations = ServerConfig(resources=resources), Operations()
+    kinds = [StageKind.FINETUNE, StageKind.GENERATE, StageKind.TRAIN]
+    check_feasible(kinds, config, operations)
+    assert fitting(kinds, config, operations) == 6 + 1
+    larger = resources.model_copy(update={"diffusion": Resources(num_gpus=4)})
+    with pytest.raises(InfeasibleResourcesError, match="a node has at most 2 CPU, 2 GPU"):
+        check_feasible(kinds, config.model_copy(update={"resources": larger}), operations)
+
+
+@dataclass
+class Nodes:
+    """A cluster that may have four GPUs, and has ``there`` now."""
+
+    there: int
+    ended: list[str] = field(default_factory=list)
+
+    def pool(self) -> WorkerPool:
+        names = (f"worker {number}" for number in count(1))
+        return WorkerPool(
+            start=lambda resources: next(names),
+            capacity=lambda: {"CPU": 8.0, "GPU": 4.0},
+            present=lambda: {"CPU": 2.0 * self.there, "GPU": float(self.there)},
+            end=self.ended.append,
+        )
+
+
+def test_an_idle_worker_gives_way_rather_than_that_a_node_is_added() -> None:
+    nodes = Nodes(there=1)
+    pool = nodes.pool()
+    tuning = Demand(Resources(num_cpus=0, num_gpus=1))
+    drawing = Demand(COORDINATOR, (Resources(num_cpus=1, num_gpus=1),))
+    light = Demand(Resources(num_cpus=1))
+    for demand in (light, tuning):
+        lease = pool.acquire(demand)
+        assert lease is not None
+        assert not lease.warm
+        pool.release(lease)
+    first = pool.acquire(drawing)
+    assert first is not None
+    assert nodes.ended == ["worker 2"], "it had the only GPU; the light one is in nobody's way"
+    more = [pool.acquire(drawing) for _ in range(3)]
+    assert None not in more, "they wait for nodes that the autoscaler adds"
+    assert pool.acquire(drawing) is None, "more than there may ever be"
+    pool.release(first)
+    again = pool.acquire(drawing)
+    assert again is not None
+    assert again.warm
+    pool.close()
 
 
 def test_every_default_operation_has_a_place() -> None:
