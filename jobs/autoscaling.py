@@ -4,9 +4,10 @@ python jobs/autoscaling.py --out out/autoscaling          # an autoscaling clust
 ray job submit --working-dir . -- python jobs/autoscaling.py --address auto \
     --config /etc/spinml/server.yaml                      # a real cluster, before it is needed
 
-The sweep, its plan, Ray Tune, the executor, Ray Data and Ray Train are real, and hold of the
-cluster what ``resources`` says. The stages' work is not: they wait as long as a GPU would work that
-does 4 steps of fine-tuning or 4 images a second. What they write is erased at the end.
+The sweep, its plan, Ray Tune, the executor and (but for ``--plain``) Ray Data and Ray Train are
+real, and hold of the cluster what ``resources`` says. The stages' work is not: they wait as long
+as a GPU would work that does 4 steps of fine-tuning or 4 images a second. What they write is erased
+at the end.
 """
 
 from __future__ import annotations
@@ -55,6 +56,10 @@ def main(
         int | None,
         typer.Option(min=1, help="Trials at once; default: as many as have room, and one more."),
     ] = None,
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="One worker a stage, without Ray Data and Ray Train."),
+    ] = False,
     wait: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for the nodes to go, after the sweep.")
     ] = 600,
@@ -78,6 +83,7 @@ def main(
             tell=lambda line: console.print(line, highlight=False),
             empty_timeout_s=wait,
             concurrent=concurrent,
+            plain=plain,
         )
     out.mkdir(parents=True, exist_ok=True)
     timeline.write(out / "timeline.json")

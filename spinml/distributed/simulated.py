@@ -1,8 +1,8 @@
 """Simulated stages, for rehearsals: they wait as long as the work would take and write stand-ins.
 
-All else is the product's own: the plan, the executor, its workers, Ray Data under DRAW and
-GENERATE, Ray Train under TRAIN. Nothing is learned from what they write, and it must lie in a
-store of its own, for its keys are those of real artifacts.
+All else is the product's own: the plan, the executor, its workers, and (but for ``PLAIN``) Ray Data
+under DRAW and GENERATE and Ray Train under TRAIN. Nothing is learned from what they write, and it
+must lie in a store of its own, for its keys are those of real artifacts.
 """
 
 from __future__ import annotations
@@ -83,18 +83,21 @@ def train(context: StageContext) -> dict[str, Any]:
     return _write(context)
 
 
+_BY_ONE_WORKER: dict[StageKind, str] = {
+    kind: f"{__name__}:run" for kind in StageKind if kind is not StageKind.SEGMENT
+}
+_COORDINATED = (StageKind.DRAW, StageKind.GENERATE, StageKind.TRAIN)
+
 OPERATIONS = Operations(
-    functions={
-        kind: f"{__name__}:run"
-        for kind in StageKind
-        if kind not in (StageKind.SEGMENT, StageKind.DRAW, StageKind.GENERATE, StageKind.TRAIN)
-    },
+    functions={kind: path for kind, path in _BY_ONE_WORKER.items() if kind not in _COORDINATED},
     sources={
         StageKind.DRAW: f"{__name__}:SimulatedShards",
         StageKind.GENERATE: f"{__name__}:SimulatedShards",
     },
     trainer=f"{__name__}:train",
 )
+PLAIN = Operations(functions=_BY_ONE_WORKER)
+"""Without Ray Data and Ray Train, whose processes cost a small machine more than the waiting."""
 
 
 def _duration_s(stage: Stage) -> float:
@@ -104,6 +107,10 @@ def _duration_s(stage: Stage) -> float:
         return float(stage.params["settings"]["images_per_feature"]) / IMAGES_PER_S
     if stage.kind is StageKind.PRIOR:
         return float(stage.params["count"]) / IMAGES_PER_S
+    if stage.kind in (StageKind.DRAW, StageKind.GENERATE):
+        return float(stage.params["images"]) / IMAGES_PER_S
+    if stage.kind is StageKind.TRAIN:
+        return float(stage.params["settings"]["epochs"]) / EPOCHS_PER_S
     return LIGHT_S
 
 

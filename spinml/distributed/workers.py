@@ -105,7 +105,8 @@ class WorkerPool:
     An idle worker that stands in the way of another stage is ended: on two cores, a warm diffusion
     worker and Ray Train's workers do not fit together, and waiting for each other would never end.
     So is one in an autoscaling cluster that stands on a node which is there: its stage need not
-    wait for another, which costs money and may never come. Thread-safe: several runs share a pool.
+    wait for another, which costs money and may never come.
+    Thread-safe: several runs share one pool.
 
     Args:
         capacity: the cluster at its largest; what fits it is lent, and waits for its node.

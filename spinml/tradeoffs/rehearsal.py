@@ -23,7 +23,7 @@ from spinml.config import (
     StoreConfig,
 )
 from spinml.distributed.journal import Watch, executions_of, journal
-from spinml.distributed.simulated import OPERATIONS
+from spinml.distributed.simulated import OPERATIONS, PLAIN
 from spinml.errors import InvalidRequestError, StageError
 from spinml.evaluation import TENANT
 from spinml.pipeline.artifacts import ArtifactStore
@@ -66,6 +66,7 @@ def rehearse(
     tell: Callable[[str], None],
     empty_timeout_s: float,
     concurrent: int | None = None,
+    plain: bool = False,
 ) -> Timeline:
     """Run ``spec`` with simulated stages on the connected cluster, and watch its nodes.
 
@@ -78,6 +79,7 @@ def rehearse(
         tell: told what happens, in a line.
         empty_timeout_s: how long to wait after the sweep for the nodes that it added to go.
         concurrent: see :func:`spinml.tradeoffs.run.run_sweep`.
+        plain: leave Ray Data and Ray Train out: a stage is one worker's.
 
     Raises:
         InvalidRequestError: a detection, whose model has no stand-in.
@@ -93,7 +95,8 @@ def rehearse(
         time.sleep(BEFORE_S)
         began_s = watch.samples[-1].at_s
         tell(f"{len(watch.samples[-1].nodes)} GPU nodes; the sweep begins")
-        result = run_sweep(spec, settings, out, operations=OPERATIONS, concurrent=concurrent)
+        operations = PLAIN if plain else OPERATIONS
+        result = run_sweep(spec, settings, out, operations=operations, concurrent=concurrent)
         ended_s = watch.samples[-1].at_s
         tell(f"the sweep ended after {ended_s - began_s:.0f} s; waiting for the nodes to go")
         emptied_s = watch.wait_until_as_before(empty_timeout_s)

@@ -50,7 +50,7 @@ def test_a_sweep_grows_the_cluster_spreads_and_leaves_it_empty(tmp_path: Path) -
     file, out = tmp_path / "sweep.yaml", tmp_path / "out"
     file.write_text(yaml.safe_dump(sweep))
     command = [sys.executable, str(ROOT / "jobs" / "autoscaling.py"), str(file)]
-    options = ["--nodes", "3", "--out", str(out), "--wait", "300", "--json"]
+    options = ["--nodes", "3", "--out", str(out), "--wait", "300", "--plain", "--json"]
     done = subprocess.run(
         [*command, *options],
         env=_environment(tmp_path),
