@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -40,13 +42,17 @@ def scaling_plot(timeline: Timeline) -> bytes:
         for axes in (above, below):
             for at in _marks(timeline):
                 axes.axvline(at, color=INK, lw=0.8, ls=":", zorder=5)
-        for at, text in _marks(timeline).items():
+        # The last two are close together where nodes go soon: one on each side.
+        for (at, text), side in zip(_marks(timeline).items(), _SIDES, strict=False):
             above.annotate(
-                text, (at, 1.03), xycoords=("data", "axes fraction"), ha="center", va="bottom",
+                text, (at, 1.03), xycoords=("data", "axes fraction"), ha=side, va="bottom",
                 color=INK, fontsize=8.5,
             )  # fmt: skip
         below.set_xlim(0, timeline.samples[-1].at_s)
         return to_png(figure)
+
+
+_SIDES: tuple[Literal["left", "right"], ...] = ("left", "right", "left")
 
 
 def _marks(timeline: Timeline) -> dict[float, str]:
