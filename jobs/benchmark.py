@@ -30,6 +30,7 @@ import typer
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
+from threadpoolctl import threadpool_limits
 
 from spinml.config import ServerConfig, load_config
 from spinml.demo import home_references, home_request
@@ -211,11 +212,15 @@ def benchmark_preview(bench: Bench) -> list[Row]:
 
 @contextmanager
 def one_core() -> Iterator[None]:
-    """Hold this process and the threads that it starts meanwhile on one core."""
+    """Hold this process and the threads that it starts meanwhile on one core.
+
+    BLAS computes with one thread meanwhile: two that wait for each other on one core take minutes.
+    """
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     try:
-        yield
+        with threadpool_limits(1):
+            yield
     finally:
         os.sched_setaffinity(0, cores)
 
