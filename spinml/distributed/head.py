@@ -36,12 +36,13 @@ def running_head(
         **{name.replace("_", "-"): value for name, value in options.items()},
     }
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
-    head = subprocess.Popen(  # noqa: S603 - Ray's own command
-        command + [f"--{name}={value}" for name, value in every.items()],
-        env=dict(environment),
-        stdout=log.open("w"),
-        stderr=subprocess.STDOUT,
-    )
+    with log.open("wb") as output:
+        head = subprocess.Popen(  # noqa: S603 - Ray's own command
+            command + [f"--{name}={value}" for name, value in every.items()],
+            env=dict(environment),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     try:
         yield
     finally:

@@ -16,8 +16,15 @@ from spinml.privacy.receive import bundle_from_parts
 SUFFIX = ".spinml"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _REMEDY = "make it by `spinml device sanitize`"
-_UNREADABLE = (OSError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
-"""What zipfile raises: the last two of a version it does not know, and of an encrypted part."""
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    zipfile.BadZipFile,
+    NotImplementedError,  # a version it does not know
+    RuntimeError,  # an encrypted part
+    ValueError,  # a name that is not the UTF-8 it says it is
+)
+"""What zipfile raises of a file that is no archive, or of one that was tampered with."""
 
 
 def write_bundle(bundle: SanitizedBundle, path: Path) -> None:

@@ -64,6 +64,15 @@ def test_archives_that_end_early_or_are_compressed_are_refused(tmp_path: Path) -
         read_bundle(path)
 
 
+def test_a_name_that_is_not_what_it_says_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "dog.spinml"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("\u00e9", b"{}")  # two bytes of UTF-8, flagged as such
+    path.write_bytes(path.read_bytes().replace("\u00e9".encode(), b"\xff\xff"))
+    with pytest.raises(MalformedBundleError, match="UnicodeDecodeError"):
+        read_bundle(path)
+
+
 def test_nothing_is_left_of_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "taken.spinml").mkdir()
     with pytest.raises(OSError, match="directory"):
