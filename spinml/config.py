@@ -123,6 +123,10 @@ class GenerationConfig(_Part):
     passes anything)."""
     scale_range: tuple[float, float] = (0.2, 0.6)
     """The object's longer side as a share of the image's side."""
+    image_px: int | None = Field(default=None, ge=32)
+    """Side of the dataset's images. None: ``checkpoint.resolution_px``, at which objects and
+    backgrounds are drawn. Larger: placed objects keep the detail with which they were drawn, and
+    backgrounds are scaled up."""
 
 
 class TrainingConfig(_Part):

@@ -18,7 +18,7 @@ MEASURE_VERSION = 2
 DATASET_VERSION = 3
 """Raised when a dataset gets other columns or pixels: 2 has lists over an image's objects, 3 is
 made of objects that a stage of their own drew."""
-_NOT_OF_OBJECTS = {"images_per_class", "background_guidance_scale", "scale_range"}
+_NOT_OF_OBJECTS = {"images_per_class", "background_guidance_scale", "scale_range", "image_px"}
 """Settings of generation on which an object's drawings do not depend."""
 
 

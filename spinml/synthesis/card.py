@@ -23,7 +23,7 @@ def finish_dataset(folder: Path, stage: Stage) -> dict[str, Any]:
     """
     figures = summarise(folder) | {
         "seed": stage.params["seed"],
-        "resolution_px": stage.params["resolution_px"],
+        "resolution_px": stage.params["settings"].get("image_px") or stage.params["resolution_px"],
     }
     (folder / "dataset.json").write_text(json.dumps(figures, indent=2))
     (folder / "README.md").write_text(_card(figures, stage.params), encoding="utf-8")

@@ -41,6 +41,12 @@ class Placed:
         """``(x0, y0, x1, y1)`` of the mask in pixels, the end exclusive."""
         return bounding_box(self.mask)
 
+    def scaled(self, size_px: int) -> Placed:
+        """The same at another size, ``(size_px, size_px)``."""
+        if size_px == len(self.alpha):
+            return self
+        return Placed(*_scaled(self.colours, self.alpha, size_px, size_px))
+
 
 def place(cut: CutOut, size_px: int, scale_range: tuple[float, float], seed: int) -> Placed:
     """The object at a random scale and place, wholly inside a square image.

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from spinml.config import GenerationConfig, PromptConfig, ServerConfig
 from spinml.errors import GenerationError
-from spinml.images import Photo, encode_png
+from spinml.images import Photo, encode_png, resize
 from spinml.pipeline.plan import objects_role
 from spinml.pipeline.stages import Progress, Stage, StageContext, silent
 from spinml.preference import OBJECT_SEGMENTS
@@ -82,6 +82,7 @@ class Generator:
         self.drawings = [inputs[objects_role(segment)] for segment in segments]
         self.prompts = Prompts(PromptConfig.model_validate(params["prompts"]))
         painter = inputs.get("inpainting_unet")
+        self.size_px = self.settings.image_px or checkpoint.config.resolution_px
         self.background_prompt = self.prompts.background(
             params["background"], tuned=painter is not None
         )
@@ -139,13 +140,13 @@ class Generator:
         Raises:
             GenerationError: more than half of the shard's images are not among them.
         """
-        size_px, scales = self.checkpoint.config.resolution_px, self.settings.scale_range
+        scales = self.settings.scale_range
         arranged = []
         for image in images:
             cut_outs = image.cut_outs
             if cut_outs is None:
                 continue
-            scene = arrange(cut_outs, size_px, scales, derive_seed(image.spec.seed, "place"))
+            scene = arrange(cut_outs, self.size_px, scales, derive_seed(image.spec.seed, "place"))
             if scene is None:
                 tally.rejected[Broken.HIDDEN.value] += 1
             else:
@@ -163,19 +164,26 @@ class Generator:
     def _paint_backgrounds(
         self, arranged: Sequence[Arranged], spec: ShardSpec, progress: Progress
     ) -> list[Photo]:
-        """Each image's objects in one painted background, RGB ``(px, px, 3)``."""
+        """Each image's objects in one painted background, RGB ``(px, px, 3)``.
+
+        The background is painted at the checkpoint's resolution, around the objects scaled to it.
+        """
         images: list[Photo] = []
+        drawn_px = self.checkpoint.config.resolution_px
         size = self.settings.batch_size
         for start in range(0, len(arranged), size):
             batch = arranged[start : start + size]
-            part = [one.scene.whole for one in batch]
+            part = [one.scene.whole.scaled(drawn_px) for one in batch]
             seeds = [derive_seed(one.image.spec.seed, "background") for one in batch]
             seen = inpainting_channels(
                 self.checkpoint, [one.colours for one in part], [one.mask for one in part]
             )
             order = Order([self.background_prompt] * len(part), seeds, extra=seen)
             painted = self.backgrounds.sample(self.inpainting_unet, order)
-            images += [paste(*pair) for pair in zip(part, painted, strict=True)]
+            images += [
+                paste(one.scene.whole, resize(photo, self.size_px, self.size_px))
+                for one, photo in zip(batch, painted, strict=True)
+            ]
             progress(len(images), len(spec.images), "images")
         return images
 

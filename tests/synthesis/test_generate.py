@@ -15,6 +15,7 @@ from spinml.pipeline.plan import objects_role
 from spinml.pipeline.stages import Stage, StageContext, StageKind
 from spinml.preference import OBJECT_SEGMENTS
 from spinml.synthesis.checkpoint import Checkpoint
+from spinml.synthesis.compose import arrange
 from spinml.synthesis.dataset import (
     ShardDataset,
     dataset_folders,
@@ -28,6 +29,7 @@ from spinml.synthesis.generate import Generator, Ingredients, Tally, run_generat
 from spinml.synthesis.identity import checkpoint_identity
 from spinml.synthesis.objects import DrawnObject, read_objects, summarise_objects
 from spinml.synthesis.prompts import Prompts
+from spinml.synthesis.seeds import derive_seed
 from spinml.synthesis.shards import plan_shards
 from spinml.synthesis.subjects import Subject, load_subject
 
@@ -109,6 +111,30 @@ def test_a_dataset_has_every_column_and_agrees_with_itself(dataset: Path) -> Non
         assert row["target_models"][0].startswith("base:")
     features = json.loads(pq.read_schema(dataset / "shard-00000.parquet").metadata[b"huggingface"])
     assert features["info"]["features"]["label"]["names"] == LABELS
+
+
+def test_larger_images_keep_the_detail_of_their_objects(
+    config: ServerConfig, drawn: dict[str, Path], tmp_path: Path
+) -> None:
+    stage = _stage(config, image_px=160)
+    run_generate_local(StageContext(stage, drawn, tmp_path, config))
+    shard = plan_shards(stage.params)[0]
+    objects = read_objects(drawn["target_objects"], shard)
+    wanted = [
+        arrange([one.cut_out], 160, config.generation.scale_range, derive_seed(one.seed, "place"))
+        for one in objects
+        if one.cut_out is not None
+    ]
+    for row, scene in zip(ShardDataset(tmp_path).rows(), wanted, strict=False):
+        assert scene is not None
+        image, mask = decode_image(row["image"]), decode_mask(row["masks"][0])
+        assert image.shape == (160, 160, 3)
+        assert (mask == scene.masks[0]).all()
+        assert row["boxes"][0] == list(scene.boxes[0])
+        whole = scene.whole.alpha == 1
+        assert whole.any()
+        assert (image[whole] == scene.whole.colours[whole]).all()
+    assert "- Resolution: 160 px." in (tmp_path / "README.md").read_text()
 
 
 def test_card_and_figures_tell_what_was_made(dataset: Path) -> None:
