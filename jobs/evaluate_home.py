@@ -54,7 +54,9 @@ def main(
     store: Annotated[str | None, typer.Option(help="Artifact store in place of the config's.")] = (
         None
     ),
-    out: Annotated[Path | None, typer.Option(help="Write the rows as JSON here, too.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the rows as JSON here, too, after each.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the table; a second call reuses every artifact that the store has."""
@@ -63,28 +65,41 @@ def main(
         changed = settings.store.model_copy(update={"artifacts": store})
         settings = settings.model_copy(update={"store": changed})
     preferences = [parse_preference(text) for text in preference or ["L0,L0", "L2,L0"]]
+    done: list[Row] = []
+
+    def row_done(row: Row) -> None:
+        done.append(row)
+        _tell_row(row)
+        if out:
+            _write(out, done)
+
     connect()
     try:
-        rows = evaluate_home(
+        evaluate_home(
             preferences,
             range(seeds),
             settings,
             _tell_stage,
-            _tell_row,
+            row_done,
             images_per_class,
             home=PhotoSet(home) if home else None,
         )
     finally:
         ray.shutdown()
-    summaries = summarise(rows)
-    payload = {"rows": [asdict(r) for r in rows], "summary": [asdict(s) for s in summaries]}
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(payload, indent=2))
     if as_json:
-        print(json.dumps(payload))
+        print(json.dumps(_payload(done)))
     else:
-        Console().print(_table(summaries))
+        Console().print(_table(summarise(done)))
+
+
+def _payload(rows: list[Row]) -> dict[str, object]:
+    return {"rows": [asdict(r) for r in rows], "summary": [asdict(s) for s in summarise(rows)]}
+
+
+def _write(path: Path, rows: list[Row]) -> None:
+    """All rows so far: hours of work are not lost with the last of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(_payload(rows), indent=2))
 
 
 def _tell_stage(event: StageEvent) -> None:
