@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +14,12 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from spinml.benchmarks.bench import Bench, Row
+from spinml.benchmarks.memory import MEMORY_STAGES
+from spinml.benchmarks.output import nothing_on_stdout
+from spinml.benchmarks.preview import one_core
+from spinml.benchmarks.service import service_rows
+from spinml.benchmarks.sweep import sharing_rows
 from spinml.loadtest.account import Books
 from spinml.loadtest.devices import Outcome
 from spinml.loadtest.fairness import Share
@@ -21,6 +28,7 @@ from spinml.loadtest.processes import Memory
 from spinml.loadtest.recovery import Recoveries
 from spinml.loadtest.samples import Latency
 from spinml.loadtest.speed import Speed
+from spinml.tradeoffs.benchmark import SharingFigures
 from tests.synthesis.tiny import make_tiny_checkpoint, tiny_config
 
 
@@ -61,7 +69,7 @@ def test_sampling_compares_batch_1_with_the_configured_one(
 
 def test_preview_is_measured_on_one_core(benchmark: ModuleType, bench: object) -> None:
     cores = os.sched_getaffinity(0)
-    with benchmark.one_core():
+    with one_core():
         assert len(os.sched_getaffinity(0)) == 1
     (row,) = benchmark.benchmark_preview(bench)
     assert os.sched_getaffinity(0) == cores
@@ -87,15 +95,15 @@ def test_the_command_prints_json_and_knows_its_names(benchmark: ModuleType, tmp_
     result = CliRunner().invoke(app, ["--config", str(file), "--only", "memory", "--json"])
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)
-    assert [row["name"] for row in rows] == [f"Peak memory, {s}" for s in benchmark.MEMORY_STAGES]
+    assert [row["name"] for row in rows] == [f"Peak memory, {s}" for s in MEMORY_STAGES]
     assert all(0.1 < row["value"] < 8 for row in rows)
     wrong = CliRunner().invoke(app, ["--config", str(file), "--only", "speed"])
     assert wrong.exit_code == 2
     assert "speed" in wrong.output
 
 
-def test_verdicts_of_a_sweep_follow_its_figures(benchmark: ModuleType) -> None:
-    figures = benchmark.SharingFigures(
+def test_verdicts_of_a_sweep_follow_its_figures() -> None:
+    figures = SharingFigures(
         sweep_s=80.0,
         alone_s=200.0,
         stage_share=0.5,
@@ -104,13 +112,13 @@ def test_verdicts_of_a_sweep_follow_its_figures(benchmark: ModuleType) -> None:
         made_again=1,
         mib_a_trial=0.2,
     )
-    rows = {row.name: row for row in benchmark.sharing_rows(figures)}
+    rows = {row.name: row for row in sharing_rows(figures)}
     assert rows["The sweep's share, by the clock"].value == pytest.approx(40)
     met = [row.met for row in rows.values() if row.wanted]
     assert met == [True, False, True, False, True]
 
 
-def test_the_services_rows_follow_its_figures(benchmark: ModuleType) -> None:
+def test_the_services_rows_follow_its_figures() -> None:
     taken = Latency(count=10, p50_ms=5.0, p99_ms=9.0)
     before = {"proxy": Memory(200.0, 100.0), "dispatcher": Memory(300.0, 150.0)}
     after = {"proxy": Memory(210.0, 110.0), "dispatcher": Memory(400.0, 250.0)}
@@ -124,7 +132,7 @@ def test_the_services_rows_follow_its_figures(benchmark: ModuleType) -> None:
         weighted=(Share(3.0, 50, 4.0, 9.0, 0.7), Share(1.0, 50, 7.0, 9.0, 0.3)),
         recoveries=Recoveries("SQLite", {"proxy": 2.5}, lost=0),
     )
-    rows = {row.name: row for row in benchmark.service_rows(figures)}
+    rows = {row.name: row for row in service_rows(figures)}
     assert rows["Serve, 50 devices: p99"].value == 9.0
     assert rows["One device: submit to first stage, p50"].value == pytest.approx(0.3)
     assert rows["1000 runs: submit, p50"].value == pytest.approx(20)
@@ -152,3 +160,34 @@ def test_benchmarks_are_named_by_word_or_by_option(
         result = CliRunner().invoke(app, [*words, "--json"])
         assert [row["name"] for row in json.loads(result.stdout)] == wanted
     assert CliRunner().invoke(app, ["speed"]).exit_code == 2
+
+
+def test_stdout_has_the_result_alone(
+    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def noisy(bench: Bench) -> list[Row]:
+        bench.tell("what [is] measured")
+        sys.stdout.write("(raylet) a worker died\n")
+        subprocess.run(["echo", "a child's line"], check=True)
+        return [Row("noisy", 1.0, "s")]
+
+    monkeypatch.setitem(benchmark.BENCHMARKS, "ray", noisy)
+    benchmark.main(["ray"], as_json=True)
+    out, err = capfd.readouterr()
+    assert [row["name"] for row in json.loads(out)] == ["noisy"]
+    for line in ("what [is] measured", "(raylet) a worker died", "a child's line"):
+        assert line in err
+
+
+def fail_silently() -> None:
+    with nothing_on_stdout():
+        sys.stdout.write("not seen\n")
+        raise ValueError("broken")
+
+
+def test_stdout_is_back_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="broken"):
+        fail_silently()
+    subprocess.run(["echo", "child"], check=True)
+    sys.stdout.write("back\n")
+    assert capfd.readouterr().out == "child\nback\n"

@@ -6,7 +6,7 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from spinml.device.client import Client
@@ -18,6 +18,7 @@ from spinml.loadtest.samples import RecordingTransport, Samples
 ATTEMPTS = 20
 """A device in a crowd is sent away more often than one at home."""
 POLL_EVERY_S = (0.3, 1.0)
+TELL_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -136,12 +137,14 @@ def play(
     timeout_s: float,
     name: str = "load",
     first_seed: int = 0,
+    tell: Callable[[int], None] = lambda over: None,
 ) -> Outcome:
     """Let one device for each account do its runs, all at once.
 
     Args:
         name: begins every idempotency key, so that a second play is another one.
         first_seed: of the first device's first run; each run has the next.
+        tell: is told once a minute how many runs are over.
 
     Raises:
         TimeoutError: devices are still at it.
@@ -161,8 +164,7 @@ def play(
     began = time.monotonic()
     for device in devices:
         device.start()
-    for device in devices:
-        device.join(max(0.0, began + timeout_s - time.monotonic()))
+    _join(devices, began + timeout_s, lambda: tell(len(outcome.ended)))
     outcome.seconds = time.monotonic() - began
     late = sum(device.is_alive() for device in devices)
     if late:
@@ -171,3 +173,14 @@ def play(
             f"{len(outcome.ended)} runs are"
         )
     return outcome
+
+
+def _join(devices: Sequence[Device], deadline: float, tell: Callable[[], None]) -> None:
+    """Wait for the end of all, at most until ``deadline``."""
+    told_at = time.monotonic()
+    for device in devices:
+        while device.is_alive() and (left_s := deadline - time.monotonic()) > 0:
+            device.join(min(left_s, TELL_EVERY_S))
+            if time.monotonic() - told_at >= TELL_EVERY_S:
+                tell()
+                told_at = time.monotonic()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spinml.config import LoadConfig
@@ -15,6 +15,8 @@ from spinml.loadtest.servers import bare_uvicorn
 from spinml.loadtest.site import Site, made_site, served
 from spinml.loadtest.speed import Speed, compare_speeds, first_stages
 
+Tell = Callable[[str], None]
+"""Is told, in a line, what is measured next or how far it is."""
 SERVE, UVICORN = "Serve", "uvicorn"
 
 
@@ -60,44 +62,52 @@ class ServiceFigures:
     recoveries: Recoveries
 
 
-def measure_service(scale: Scale = Scale()) -> ServiceFigures:
-    """Measure all: minutes, and most of this machine."""
+def _untold(line: str) -> None:
+    """Nobody wants to know."""
+
+
+def measure_service(scale: Scale = Scale(), tell: Tell = _untold) -> ServiceFigures:
+    """Measure all: about 21 minutes, and most of this machine."""
     most = max(scale.devices)
     # Where speeds are compared nobody is sent away: each waits for its turn, at both servers.
     load = LoadConfig(max_requests=4 * most, max_queued_requests=4 * most)
+    tell("starting Serve and uvicorn")
     with made_site(most, load=load) as site, served(site) as url:
         with bare_uvicorn(site) as bare:
+            tell(f"speeds with {', '.join(map(str, scale.devices))} devices, of both in turns")
             servers = {SERVE: url, UVICORN: bare}
             speeds = compare_speeds(servers, site.accounts, scale.devices, seconds=scale.seconds)
+        tell(f"time to the first stage, of {scale.first_stages} runs one by one")
         first_stage_s = first_stages(url, site.accounts[0], scale.first_stages)
-        loaded = measure_loaded(site, url, scale)
+        loaded = measure_loaded(site, url, scale, tell)
     half = (scale.many + 1) // 2
-    return ServiceFigures(
-        speeds,
-        first_stage_s,
-        loaded,
-        alone=measure_shares((1.0, 1.0), (scale.many, 1), later=True),
-        weighted=measure_shares((3.0, 1.0), (half, half)),
-        recoveries=measure_recoveries(),
-    )
+    tell(f"fair shares, a run behind {scale.many} of another tenant")
+    alone = measure_shares((1.0, 1.0), (scale.many, 1), later=True)
+    tell(f"fair shares, {half} runs each with weights of 3 and 1")
+    weighted = measure_shares((3.0, 1.0), (half, half))
+    tell("recovery after kills")
+    recoveries = measure_recoveries()
+    return ServiceFigures(speeds, first_stage_s, loaded, alone, weighted, recoveries)
 
 
-def measure_loaded(site: Site, url: str, scale: Scale) -> Loaded:
+def measure_loaded(site: Site, url: str, scale: Scale, tell: Tell = _untold) -> Loaded:
     """Let every device have some runs for warming up, then those that count."""
-    warm = len(site.accounts) * scale.warm_up_runs_each
-    play(
-        url,
-        site.accounts,
-        runs_each=scale.warm_up_runs_each,
-        timeout_s=scale.timeout_s,
-        name="warm",
-    )
+
+    def let_play(name: str, runs_each: int, first_seed: int) -> Outcome:
+        runs = len(site.accounts) * runs_each
+        tell(f"{name}: {runs} runs of {len(site.accounts)} devices")
+        return play(
+            url,
+            site.accounts,
+            runs_each=runs_each,
+            timeout_s=scale.timeout_s,
+            name=name,
+            first_seed=first_seed,
+            tell=lambda over: tell(f"{name}: {over} of {runs} runs are over"),
+        )
+
+    let_play("warm", scale.warm_up_runs_each, 0)
     before = memory()
-    outcome = play(
-        url,
-        site.accounts,
-        runs_each=scale.runs_each,
-        timeout_s=scale.timeout_s,
-        first_seed=warm,
-    )
+    warm = len(site.accounts) * scale.warm_up_runs_each
+    outcome = let_play("load", scale.runs_each, warm)
     return Loaded(outcome, compare(url, site.accounts, outcome), before, memory())
