@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from spinml.bundle import MANIFEST_PART, SanitizedBundle
 from spinml.device.runs import RunEvent, RunPage, RunStatus
 from spinml.errors import (
+    BodyTimeoutError,
     QuotaSpentError,
     RateLimitedError,
     ServerUnavailableError,
@@ -42,7 +43,9 @@ _HASHED = frozenset({"model", "embeddings"})
 
 Told = TypeVar("Told", bound=BaseModel)
 Answer = TypeVar("Answer")
-_RETRIED_STATUSES = (429, 502, 503, 504)
+_RETRIED_STATUSES = (408, 429, 502, 503, 504)
+_RETRIED_ERRORS = (ServerUnavailableError, RateLimitedError, BodyTimeoutError)
+"""The last, for a body is cut off by a weak connection or comes too late to a busy server."""
 _PROXY_STATUSES = (404, 500)
 """Of a proxy whose service is just being started, or whose replica died under the request."""
 _LONGEST_WAIT_S = 30.0
@@ -253,7 +256,7 @@ class Client:
     def _retrying(self) -> tenacity.Retrying:
         """Patience with a server that is away or busy; every other error is raised at once."""
         return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((ServerUnavailableError, RateLimitedError)),
+            retry=tenacity.retry_if_exception_type(_RETRIED_ERRORS),
             stop=tenacity.stop_after_attempt(self._attempts),
             wait=self._pause,
             reraise=True,
@@ -320,7 +323,7 @@ def _raise_for_error(response: httpx.Response) -> None:
     error, is_ours = _described(response)
     retried = _RETRIED_STATUSES if is_ours else (*_RETRIED_STATUSES, *_PROXY_STATUSES)
     if response.status_code in retried and not isinstance(error, QuotaSpentError):
-        if not isinstance(error, RateLimitedError):
+        if not isinstance(error, _RETRIED_ERRORS):
             error = _unavailable(error.message)
         if response.headers.get("Retry-After", "").isdigit():
             error.details["retry_after_s"] = int(response.headers["Retry-After"])

@@ -9,6 +9,7 @@ import pytest
 from spinml.device.client import Client
 from spinml.errors import (
     AuthenticationError,
+    BodyTimeoutError,
     ConflictError,
     NotFoundError,
     NotReadyError,
@@ -84,6 +85,16 @@ def test_a_busy_or_absent_server_is_tried_again(bundle):
     assert client.submit(bundle).state == "queued"
     assert len({request.content for request in script.requests}) == 1
     assert len(script.requests) == 3
+
+
+def test_a_body_that_came_too_late_is_sent_again_and_the_error_is_the_servers_at_last(bundle):
+    late = [failed(408, "body_timeout") for _ in range(3)]
+    client, script = client_of(*late[:2], told(run_status(), 201))
+    assert client.submit(bundle).state == "queued"
+    assert len({request.content for request in script.requests}) == 1
+    assert len({request.headers["Idempotency-Key"] for request in script.requests}) == 1
+    with pytest.raises(BodyTimeoutError):
+        client_of(*late)[0].submit(bundle)
 
 
 def test_a_proxy_before_a_service_that_starts_is_asked_again():
