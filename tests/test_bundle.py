@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from spinml.bundle import BundleLimits, decode_png
-from spinml.device.client import encode_multipart
+from spinml.device.wire import encode_multipart
 from spinml.errors import BundleLimitError, MalformedBundleError
 from spinml.images import encode_png
 from spinml.privacy.sanitizer import sanitize

@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 import httpx_sse
-import tenacity
-from pydantic import BaseModel, ValidationError
 
-from spinml.bundle import MANIFEST_PART, SanitizedBundle
+from spinml.bundle import SanitizedBundle
+from spinml.device.patience import Patience
 from spinml.device.runs import RunEvent, RunPage, RunStatus
-from spinml.errors import (
-    BodyTimeoutError,
-    QuotaSpentError,
-    RateLimitedError,
-    ServerUnavailableError,
-    ServiceError,
-    SpinMLError,
-    error_from_dict,
-)
+from spinml.device.wire import encode_multipart, mapped_errors, raise_for_error, told, unavailable
+from spinml.errors import ServerUnavailableError, ServiceError
 
 RESULTS: Mapping[str, str] = {
     "model": "model.onnx",
@@ -41,20 +30,10 @@ RESULTS: Mapping[str, str] = {
 _HASHED = frozenset({"model", "embeddings"})
 """Results whose ETag is their SHA-256; a dataset's names the artifact, a report is made anew."""
 
-Told = TypeVar("Told", bound=BaseModel)
-Answer = TypeVar("Answer")
-_RETRIED_STATUSES = (408, 429, 502, 503, 504)
-_RETRIED_ERRORS = (ServerUnavailableError, RateLimitedError, BodyTimeoutError)
-"""The last, for a body is cut off by a weak connection or comes too late to a busy server."""
-_PROXY_STATUSES = (404, 500)
-"""Of a proxy whose service is just being started, or whose replica died under the request."""
-_LONGEST_WAIT_S = 30.0
 _RUNS_A_PAGE = 200
 LONG_POLL_S = 25.0
 """Shorter than what proxies commonly take for a dead connection."""
 _LEAST_POLL_S = 1.0
-_LONGEST_ASKED_S = 120.0
-"""How long a server is waited for that asks for it (Retry-After); its rates renew in a minute."""
 _TIMEOUT = httpx.Timeout(30.0, read=120.0)
 
 
@@ -90,8 +69,7 @@ class Client:
         pause_s: float = 0.5,
     ):
         self.server = server.rstrip("/")
-        self._attempts = attempts
-        self._pause_s = pause_s
+        self._patience = Patience(attempts, pause_s)
         self._http = httpx.Client(
             base_url=self.server,
             headers={"Authorization": f"Bearer {key}"},
@@ -121,7 +99,7 @@ class Client:
             "Idempotency-Key": idempotency_key or bundle.digest,
         }
         response = self._request("POST", "/v1/runs", content=body, headers=headers)
-        return _told(RunStatus, response.content)
+        return told(RunStatus, response.content)
 
     def status(self, run: str) -> RunStatus:
         """How the run is."""
@@ -152,7 +130,7 @@ class Client:
         """The tenant's runs whose idempotency keys begin so, newest first."""
         asked: dict[str, Any] = {"key_prefix": key_prefix, "limit": _RUNS_A_PAGE}
         while True:
-            page = _told(RunPage, self._request("GET", "/v1/runs", params=asked).content)
+            page = told(RunPage, self._request("GET", "/v1/runs", params=asked).content)
             yield from page.runs
             if page.next is None:
                 return
@@ -173,7 +151,7 @@ class Client:
             ServerUnavailableError: as often as ``attempts`` in a row, no new event came.
         """
         last_id = ""
-        retrying = self._retrying()
+        retrying = self._patience.retrying()
         while True:
             # Each event that comes makes the patience whole again.
             for attempt in retrying.copy():
@@ -181,7 +159,7 @@ class Client:
                     stream = self._event_stream(run, last_id)
                     event = next(stream, None)
                     if event is None:
-                        raise _unavailable("the server ended the events before the run ended")
+                        raise unavailable("the server ended the events before the run ended")
             try:
                 while event is not None:
                     last_id = event.id or last_id
@@ -204,7 +182,9 @@ class Client:
         path.parent.mkdir(parents=True, exist_ok=True)
         accept = {"Accept": "text/html"} if path.suffix == ".html" else {}
         try:
-            fetched = self._again(lambda: self._download(run, result, partial, accept))
+            fetched = self._patience.retrying()(
+                lambda: self._download(run, result, partial, accept)
+            )
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -213,8 +193,8 @@ class Client:
     def _download(self, run: str, result: str, path: Path, headers: Mapping[str, str]) -> Fetched:
         digest, size = hashlib.sha256(), 0
         url = f"/v1/runs/{run}/{result}"
-        with _mapped_errors(), self._http.stream("GET", url, headers=headers) as response:
-            _raise_for_error(response)
+        with mapped_errors(), self._http.stream("GET", url, headers=headers) as response:
+            raise_for_error(response)
             with path.open("wb") as file:
                 for chunk in response.iter_bytes():
                     file.write(chunk)
@@ -233,137 +213,23 @@ class Client:
         headers = {"Last-Event-ID": last_id} if last_id else {}
         url = f"/v1/runs/{run}/events"
         with (
-            _mapped_errors(),
+            mapped_errors(),
             httpx_sse.connect_sse(self._http, "GET", url, headers=headers) as source,
         ):
-            _raise_for_error(source.response)
+            raise_for_error(source.response)
             for item in source.iter_sse():
                 if item.data:  # else a comment that keeps the connection alive
-                    yield _told(RunEvent, item.data.encode(), id=item.id)
+                    yield told(RunEvent, item.data.encode(), id=item.id)
 
     def _request(self, method: str, url: str, **options: Any) -> httpx.Response:
         def once() -> httpx.Response:
-            with _mapped_errors():
+            with mapped_errors():
                 response = self._http.request(method, url, **options)
-            _raise_for_error(response)
+            raise_for_error(response)
             return response
 
-        return self._again(once)
-
-    def _again(self, once: Callable[[], Answer]) -> Answer:
-        return self._retrying()(once)
-
-    def _retrying(self) -> tenacity.Retrying:
-        """Patience with a server that is away or busy; every other error is raised at once."""
-        return tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_RETRIED_ERRORS),
-            stop=tenacity.stop_after_attempt(self._attempts),
-            wait=self._pause,
-            reraise=True,
-        )
-
-    def _pause(self, state: tenacity.RetryCallState) -> float:
-        """As long as the server asked for (Retry-After), else doubling.
-
-        Chance keeps apart the devices that were told to come back at the same moment, the further
-        the oftener they were sent away.
-        """
-        error = state.outcome.exception() if state.outcome else None
-        asked = error.details.get("retry_after_s") if isinstance(error, SpinMLError) else None
-        doubled = self._pause_s * 2.0 ** (state.attempt_number - 1)
-        if asked is not None:
-            backoff = random.uniform(0.0, min(_LONGEST_WAIT_S, doubled))
-            return min(float(asked), _LONGEST_ASKED_S) + backoff
-        return min(_LONGEST_WAIT_S, doubled + random.uniform(0.0, self._pause_s))
-
-
-def encode_multipart(bundle: SanitizedBundle) -> tuple[bytes, str]:
-    """The body of ``POST /v1/runs`` and its content type.
-
-    The boundary comes from the bundle's digest: equal bundles make equal bytes, and what was sent
-    can be compared byte by byte.
-    """
-    boundary = f"spinml-{bundle.digest[:40]}"
-    pieces = []
-    for name, content in bundle.to_parts().items():
-        suffix, kind = (
-            ("json", "application/json") if name == MANIFEST_PART else ("png", "image/png")
-        )
-        head = (
-            f"--{boundary}\r\n"
-            f'Content-Disposition: form-data; name="{name}"; filename="{name}.{suffix}"\r\n'
-            f"Content-Type: {kind}\r\n\r\n"
-        )
-        pieces += [head.encode(), content, b"\r\n"]
-    pieces.append(f"--{boundary}--\r\n".encode())
-    return b"".join(pieces), f"multipart/form-data; boundary={boundary}"
-
-
-@contextmanager
-def _mapped_errors() -> Iterator[None]:
-    """httpx's errors as ours."""
-    try:
-        yield
-    except (httpx.InvalidURL, httpx_sse.SSEError) as error:
-        raise ServiceError(
-            f"the server's address or answer is not SpinML's: {type(error).__name__}",
-            remedy="check --server",
-        ) from None
-    except (httpx.TransportError, httpx.StreamError) as error:
-        raise _unavailable(
-            f"the server cannot be reached or went away: {type(error).__name__}"
-        ) from None
-
-
-def _raise_for_error(response: httpx.Response) -> None:
-    """Raise the error that the server described, or one that names its status."""
-    if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
-        return
-    response.read()
-    error, is_ours = _described(response)
-    retried = _RETRIED_STATUSES if is_ours else (*_RETRIED_STATUSES, *_PROXY_STATUSES)
-    if response.status_code in retried and not isinstance(error, QuotaSpentError):
-        if not isinstance(error, _RETRIED_ERRORS):
-            error = _unavailable(error.message)
-        if response.headers.get("Retry-After", "").isdigit():
-            error.details["retry_after_s"] = int(response.headers["Retry-After"])
-    raise error
-
-
-def _described(response: httpx.Response) -> tuple[SpinMLError, bool]:
-    """The error, and whether the service itself described it."""
-    try:
-        payload = response.json()
-    except ValueError:
-        payload = None
-    if isinstance(payload, dict) and isinstance(payload.get("error"), dict):
-        payload = payload["error"]
-    if isinstance(payload, dict) and "code" in payload:
-        return error_from_dict(payload), True
-    answered = ServiceError(
-        f"the server answered {response.status_code} {response.reason_phrase}",
-        remedy="check --server; the server's log tells more",
-    )
-    return answered, False
-
-
-def _unavailable(message: str) -> ServerUnavailableError:
-    return ServerUnavailableError(message, remedy="try again later, or check --server")
+        return self._patience.retrying()(once)
 
 
 def _status(response: httpx.Response) -> RunStatus:
-    return _told(RunStatus, response.content, etag=response.headers.get("ETag", ""))
-
-
-def _told(kind: type[Told], content: bytes, **more: str) -> Told:
-    """Parse what the server told.
-
-    Raises:
-        ServiceError: it is not of the form that this version reads.
-    """
-    try:
-        return kind.model_validate({**json.loads(content), **more})
-    except (ValueError, TypeError, ValidationError):
-        raise ServiceError(
-            f"the server's answer is no {kind.__name__}", remedy="check --server and its version"
-        ) from None
+    return told(RunStatus, response.content, etag=response.headers.get("ETag", ""))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from spinml.bundle import BundleLimits, decode_png
-from spinml.device.client import encode_multipart
+from spinml.device.wire import encode_multipart
 from spinml.errors import MalformedBundleError, NoTargetFoundError, PreferenceViolationError
 from spinml.images import bounding_box
 from spinml.privacy.leakage import histogram_mi, measure_leakage, share

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from spinml.bundle import BundleLimits, decode_png
-from spinml.device.client import encode_multipart
+from spinml.device.wire import encode_multipart
 from spinml.errors import BundleLimitError, FeatureMissingError, NoTargetFoundError
 from spinml.images import bounding_box
 from spinml.privacy.extractor import FeatureModels
