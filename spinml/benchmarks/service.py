@@ -14,7 +14,7 @@ def benchmark_service(bench: Bench) -> list[Row]:
     """The service on Serve under simulated devices, its stages idle.
 
     Beside bare uvicorn with the same application; fair shares; recovery after kills; memory. It
-    takes about 21 minutes on two idle cores, 14 of them for the thousand runs.
+    takes about 23 minutes on two idle cores, 15 of them for the thousand runs.
     """
     return service_rows(measure_service(tell=lambda line: bench.tell(f"service: {line}")))
 

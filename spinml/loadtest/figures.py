@@ -67,7 +67,7 @@ def _untold(line: str) -> None:
 
 
 def measure_service(scale: Scale = Scale(), tell: Tell = _untold) -> ServiceFigures:
-    """Measure all: about 21 minutes, and most of this machine."""
+    """Measure all: about 23 minutes, and most of this machine."""
     most = max(scale.devices)
     # Where speeds are compared nobody is sent away: each waits for its turn, at both servers.
     load = LoadConfig(max_requests=4 * most, max_queued_requests=4 * most)
