@@ -6,13 +6,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     StringConstraints,
-    ValidationError,
     field_validator,
     model_validator,
 )
@@ -29,6 +27,7 @@ from spinml.preference import (
     folded,
     preference_by_segment,
 )
+from spinml.written import checked, read_yaml
 
 __all__ = [
     "BACKGROUND",
@@ -37,7 +36,6 @@ __all__ = [
     "Scheme",
     "Task",
     "TrainingRequest",
-    "describe_problems",
     "load_request",
     "parse_request",
 ]
@@ -241,14 +239,8 @@ def parse_request(data: object) -> TrainingRequest:
     Raises:
         InvalidRequestError: lists every problem, not only the first.
     """
-    try:
-        return TrainingRequest.model_validate(data)
-    except ValidationError as error:
-        raise InvalidRequestError(
-            "the request is not valid: " + "; ".join(describe_problems(error)),
-            remedy="mend the fields named; README, section “Request file”, shows one",
-            details={"problems": describe_problems(error)},
-        ) from None
+    remedy = "mend the fields named; README, section “Request file”, shows one"
+    return checked(TrainingRequest, data, "the request", remedy, InvalidRequestError)
 
 
 def load_request(path: Path) -> TrainingRequest:
@@ -257,20 +249,5 @@ def load_request(path: Path) -> TrainingRequest:
     Raises:
         InvalidRequestError: the file cannot be read or is not valid.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidRequestError(
-            f"the request file cannot be read: {type(error).__name__}",
-            remedy="give a YAML file such as examples/pet.yaml",
-        ) from None
-    return parse_request(data)
-
-
-def describe_problems(error: ValidationError) -> list[str]:
-    """One line a problem, ``field: what is wrong``, without the (private or huge) input."""
-    lines = []
-    for problem in error.errors(include_input=False, include_url=False):
-        where = ".".join(str(part) for part in problem["loc"]) or "request"
-        lines.append(f"{where}: {problem['msg'].removeprefix('Value error, ')}")
-    return lines
+    found = read_yaml(path, "the request file", "examples/pet.yaml", InvalidRequestError)
+    return parse_request(found)

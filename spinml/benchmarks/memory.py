@@ -28,8 +28,8 @@ def benchmark_memory(bench: Bench) -> list[Row]:
             file.flush()
             command = [sys.executable, "-m", "spinml.benchmarks.memory", stage, file.name]
             out = subprocess.run(  # noqa: S603 - our own program
-                command, check=True, capture_output=True, text=True
-            ).stdout
+                command, check=True, stdout=subprocess.PIPE, text=True
+            ).stdout  # what it says on stderr, such as why it failed, is seen
         peak_gib = json.loads(out.splitlines()[-1])["peak_gib"]
         rows.append(Row(f"Peak memory, {stage}", peak_gib, "GiB", "≤ 8", peak_gib <= 8))
     return rows

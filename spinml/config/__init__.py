@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError, model_validator
+from pydantic import model_validator
 
 from spinml.config.cluster import (
     LogConfig,
@@ -35,7 +34,7 @@ from spinml.config.service import (
     ServiceConfig,
 )
 from spinml.errors import ConfigError
-from spinml.request import describe_problems
+from spinml.written import checked, read_yaml
 
 __all__ = [
     "CheckpointConfig",
@@ -108,19 +107,7 @@ def load_config(path: Path | None) -> ServerConfig:
     Raises:
         ConfigError: unreadable, or not valid; all problems at once.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) if path else {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"the configuration cannot be read: {type(error).__name__}",
-            remedy="give a YAML file such as cluster/laptop.yaml",
-        ) from None
-    try:
-        return ServerConfig.model_validate(data or {})
-    except ValidationError as error:
-        problems = describe_problems(error)
-        raise ConfigError(
-            "the configuration is not valid: " + "; ".join(problems),
-            remedy="mend every field named; README, section “Configuration”, lists them",
-            details={"problems": problems},
-        ) from None
+    example = "cluster/laptop.yaml"
+    data = read_yaml(path, "the configuration", example, ConfigError) if path else {}
+    remedy = "mend every field named; README, section “Configuration”, lists them"
+    return checked(ServerConfig, data or {}, "the configuration", remedy, ConfigError)

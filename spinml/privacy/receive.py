@@ -25,7 +25,8 @@ from spinml.errors import (
 from spinml.preference import OBJECT_SEGMENTS
 from spinml.privacy.rules import make_bundle
 from spinml.privacy.strict_json import parse_strict
-from spinml.request import BACKGROUND, describe_problems
+from spinml.request import BACKGROUND
+from spinml.written import describe_problems
 
 
 def bundle_from_parts(

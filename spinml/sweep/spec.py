@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from spinml.errors import ConfigError, InvalidRequestError, SpinMLError
 from spinml.home.photos import HomeTask
@@ -19,11 +18,11 @@ from spinml.request import (
     TARGET,
     Scheme,
     TrainingRequest,
-    describe_problems,
     parse_request,
 )
 from spinml.sweep.labels import label_of
 from spinml.sweep.space import Space
+from spinml.written import checked, read_yaml
 
 MAX_CONDITIONS = 10_000
 
@@ -187,25 +186,12 @@ def load_sweep(path: Path) -> SweepSpec:
         for role, folder in (data.get("photos") or {}).items():
             if folder is not None and role != "home":
                 data["photos"][role] = str(path.parent / str(folder))
-    try:
-        return SweepSpec.model_validate(data)
-    except ValidationError as error:
-        problems = describe_problems(error)
-        raise ConfigError(
-            "the sweep is not valid: " + "; ".join(problems),
-            remedy="mend the fields named; examples/sweep.yaml shows one",
-            details={"problems": problems},
-        ) from None
+    remedy = "mend the fields named; examples/sweep.yaml shows one"
+    return checked(SweepSpec, data, "the sweep", remedy, ConfigError)
 
 
 def _read_yaml(path: Path) -> Any:
-    try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"the sweep or its request cannot be read: {type(error).__name__}",
-            remedy="give a YAML file such as examples/sweep.yaml",
-        ) from None
+    return read_yaml(path, "the sweep or its request", "examples/sweep.yaml", ConfigError)
 
 
 def _laid_over(base: Mapping[str, Any], chosen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
