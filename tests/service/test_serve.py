@@ -33,6 +33,7 @@ def service(
     monkeypatch.setenv("SPINML_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     monkeypatch.setenv("RAY_metrics_report_interval_ms", "1000")
+    monkeypatch.setenv("RAY_enable_open_telemetry", "1")
     secret = tmp_path / "database-url"
     secret.write_text(f"sqlite:///{tmp_path}/{SECRET}.db")
     store = StoreConfig(artifacts=config.store.artifacts, database_file=secret)
