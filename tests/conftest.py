@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 # From the second ``ray.init`` of a process on, Ray 2.60 never stops the thread that exports the
-# process's own metrics, which ends in a segmentation fault if it logs while Python exits. One test
-# of clusters at most can have them: it sets the variable meanwhile.
-os.environ["RAY_enable_open_telemetry"] = "0"  # noqa: SIM112
+# process's own metrics, which ends in a segmentation fault if it logs while Python exits. The
+# one test that needs them runs in a process of its own.
+os.environ.setdefault("RAY_enable_open_telemetry", "0")
 
 
 @pytest.fixture(autouse=True)

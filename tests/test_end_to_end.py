@@ -131,14 +131,6 @@ def test_identical_run_reuses_every_artifact(client: Client, first_run: str) -> 
     assert set(follow(client, again.id).values()) == {"reused"}
 
 
-def test_another_preference_shares_what_it_can(client: Client, first_run: str) -> None:
-    bundle = sanitize(request_of("L2", "L0"), photos()).bundle
-    states = follow(client, client.submit(bundle).id)
-    assert states["fine-tune target"] == "reused"
-    assert states["generate"] == "done"
-    assert "merge background" not in states
-
-
 def test_forged_bundle_is_refused(client: Client, service: RunningService) -> None:
     sanitized = sanitize(request_of("L2", "L0"), photos()).bundle
     manifest = json.loads(sanitized.manifest())
@@ -149,12 +141,22 @@ def test_forged_bundle_is_refused(client: Client, service: RunningService) -> No
         client._request("POST", "/v1/runs", files=files, headers={"Idempotency-Key": "forged"})
 
 
-def test_deleted_run_is_gone(client: Client, tmp_path: Path) -> None:
-    request = request_of("L0", "L0", seed=99)
-    run = client.submit(sanitize(request, []).bundle).id
+def test_another_preference_shares_what_it_can_and_takes_nothing_with_it(
+    client: Client, first_run: str, tmp_path: Path
+) -> None:
+    run = client.submit(sanitize(request_of("L2", "L0"), photos()).bundle).id
     with pytest.raises(NotReadyError):
         client.fetch(run, "model", tmp_path / "model.onnx")
-    follow(client, run)
+    states = follow(client, run)
+    assert states["fine-tune target"] == "reused"
+    assert states["generate"] == "done"
+    assert "merge background" not in states
+
     client.delete(run)
     with pytest.raises(NotFoundError):
         client.status(run)
+    assert client.fetch(first_run, "model", tmp_path / "model.onnx").verified
+    again = client.submit(
+        sanitize(request_of("L2", "L1"), photos()).bundle, idempotency_key="after-the-deletion"
+    )
+    assert set(follow(client, again.id).values()) == {"reused"}
