@@ -43,9 +43,13 @@ VAE = vae.VaeSettings(channels=(8, 8, 16, 16), latent_channels=4, batch=2, crop_
 WORDS = text_image.TextImageSettings(
     width=32, heads=2, joint=16, tower=(8, 8, 8, 8), merges=40, variants=2, batch=8
 )
-UNET = unet.UNetSettings(channels=(16, 16), heads=2, groups=8, batch=4, variants=2, judged=10)
-INPAINT = inpaint.InpaintSettings(scenes=4, pasted=4, boxes=2, batch=4, variants=2)
-CONTROL = controlnet.ControlNetSettings(embedding=(4, 4, 4, 4), batch=2, variants=2, shown=4)
+UNET = unet.UNetSettings(
+    channels=(16, 16), heads=2, groups=8, batch=4, variants=2, judged=10, sample_steps=2
+)
+INPAINT = inpaint.InpaintSettings(scenes=4, pasted=4, boxes=2, batch=4, variants=2, sample_steps=2)
+CONTROL = controlnet.ControlNetSettings(
+    embedding=(4, 4, 4, 4), batch=2, variants=2, shown=4, sample_steps=2
+)
 FEATURES = ("canny", "pose", "box")
 
 

@@ -37,6 +37,7 @@ class ControlNetSettings:
     variants: int = 6
     map_sizes: tuple[int, ...] = (128, 256)
     shown: int = 64
+    sample_steps: int = 20
 
 
 def feature_map(feature: str, renders: Renders, row: int, size_px: int) -> Pixels:
@@ -169,7 +170,7 @@ class ControlNetTask:
             requires_safety_checker=False,
         )
         pipe.set_progress_bar_config(disable=True)
-        return sample(pipe, prompts, image=list(maps_to_tensor(maps)))
+        return sample(pipe, prompts, self.settings.sample_steps, image=list(maps_to_tensor(maps)))
 
 
 def _nouns(label: int) -> str:

@@ -125,9 +125,9 @@ def attention_groups(module: nn.Module, rate: float) -> list[dict[str, Any]]:
 def sample(
     pipe: Any,
     prompts: Sequence[str],
+    steps: int,
     seed: int = 0,
     guidance: float = 3.0,
-    steps: int = 20,
     batch: int = 16,
     **images: Sequence[Any],
 ) -> Pixels:

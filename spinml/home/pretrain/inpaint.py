@@ -48,6 +48,7 @@ class InpaintSettings:
     batch: int = 32
     rate: float = 4e-4
     variants: int = 4
+    sample_steps: int = 20
 
 
 def widen(unet: UNet2DConditionModel) -> UNet2DConditionModel:
@@ -250,7 +251,8 @@ class InpaintTask:
         device = self.data.device
         masked = encode_images(self.frozen.vae, hide(images, repaint), device, "report").float()
         beside = torch.cat([to_latent_mask(repaint, masked.shape[-1]), masked], dim=1)
-        return fill(self.frozen, self.unet, prompts, beside.to(device))
+        steps = self.settings.sample_steps
+        return fill(self.frozen, self.unet, prompts, beside.to(device), steps)
 
 
 _PROMPTS = ("a bedroom", "a bedroom with blue walls", "a living room")
@@ -262,8 +264,8 @@ def fill(
     unet: UNet2DConditionModel,
     prompts: list[str],
     beside: Tensor,
+    steps: int,
     guidance: float = 3.0,
-    steps: int = 20,
 ) -> Pixels:
     """Images ``(n, h, w, 3)`` made beside masks and masked latents ``(n, 1 + c, h / 8, w / 8)``.
 

@@ -57,6 +57,7 @@ class UNetSettings:
     rate: float = 8e-4
     variants: int = 6
     judged: int = 80
+    sample_steps: int = 20
 
 
 def build(settings: UNetSettings, latent_channels: int, words: int) -> UNet2DConditionModel:
@@ -121,9 +122,11 @@ class UNetTask:
     def report(self, logs: Path) -> Figures:
         labels = np.arange(self.settings.judged) % len(CLASSES)
         pipe = self.frozen.pipeline(self.unet)
-        objects = sample(pipe, [CLASSES[label].prompt for label in labels])
+        steps = self.settings.sample_steps
+        objects = sample(pipe, [CLASSES[label].prompt for label in labels], steps)
         in_room = [f"{CLASSES[label].words} in a bedroom" for label in labels[: len(CLASSES)]]
-        others = sample(pipe, [p for p in ROOM_PROMPTS for _ in range(4)] + in_room, seed=1)
+        rooms = [prompt for prompt in ROOM_PROMPTS for _ in range(4)]
+        others = sample(pipe, rooms + in_room, steps, seed=1)
         save_grid(logs / "unet_objects.png", objects, columns=len(CLASSES))
         save_grid(logs / "unet_rooms_and_scenes.png", others)
         guesses = judge_labels(self.judge, objects)
