@@ -107,6 +107,7 @@ def home_request(
             "privacy": {"target": target, "background": background},
             "seed": seed,
             "images_per_class": images_per_class,
+            "image_px": home.image_px,
         }
     )
 

@@ -112,6 +112,10 @@ def test_request_of_the_shipped_home() -> None:
     request = home_request(target="L2", background="L0", seed=3, images_per_class=8)
     assert request.label_classes == ("eating", "sitting", "sleeping", "playing")
     assert request.privacy.target is Scheme.L2
-    assert (request.seed, request.images_per_class) == (3, 8)
+    assert (request.seed, request.images_per_class, request.image_px) == (3, 8, None)
+    assert (
+        home_request(target="L2", background="L0", seed=3, home=shipped_home("human")).image_px
+        == 256
+    )
     with pytest.raises(InvalidRequestError, match=r"privacy\.target"):
         home_request(target="L9", background="L0", seed=0)

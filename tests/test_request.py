@@ -193,6 +193,8 @@ def test_noise_on_pixels_that_only_a_mixture_shares():
         ({"mixture": [{"target": "L9"}]}, "mixture.0.target"),
         ({"mixture": "L0"}, "mixture"),
         ({"noise": {"photo frame": 5}}, "noise names target_2, whose scheme is L0"),
+        ({"image_px": 100}, "image_px: Input should be a multiple of 8"),
+        ({"image_px": 2048}, "image_px: Input should be less than or equal to 1024"),
     ],
 )
 def test_invalid_objects_and_mixtures(change, why):

@@ -36,6 +36,7 @@ NOISE_STD = 1.6
 EXPOSED_MEAN = 115.0
 """The mean level that the automatic exposure aims at."""
 GAINS = (0.8, 1.6)
+_LARGER_PX = 256
 _MOST_VISIBLE = 2
 """A keypoint's visibility that is OpenPose's confidence 1."""
 
@@ -74,6 +75,14 @@ class PhotoSet:
     """A photo set on disk."""
 
     folder: Path
+
+    @property
+    def image_px(self) -> int | None:
+        """Side of the synthetic images of its request; None: what the diffusion model draws.
+
+        A dog fills much of a photo; of a person, the hands are what tells the classes apart.
+        """
+        return None if self.record.task == "pet" else _LARGER_PX
 
     @property
     def record(self) -> HomeRecord:

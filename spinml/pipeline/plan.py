@@ -256,6 +256,12 @@ class _Builder:
         return list(self.request.target_objects[:1])
 
     @property
+    def generation(self) -> dict[str, Any]:
+        """How images are made, but for their number; the request's word goes."""
+        settings = self.config.generation.model_dump(exclude={"images_per_class"})
+        return settings | {"image_px": self.request.image_px or settings["image_px"]}
+
+    @property
     def images(self) -> int:
         """How many images the dataset has."""
         per_class = self.request.images_per_class or self.config.generation.images_per_class
@@ -332,7 +338,7 @@ def _generate_params(build: _Builder) -> dict[str, Any]:
             "images": build.images,
             "seed": request.seed,
             "prompts": build.config.prompts.model_dump(),
-            "settings": build.config.generation.model_dump(exclude={"images_per_class"}),
+            "settings": build.generation,
             "version": DATASET_VERSION,
         }
         | _task(request)

@@ -46,14 +46,16 @@ class Experiment:
         Every task has as many images a preference (the paper: 1,600): a detection, whose images
         are of one class, draws as many as the others do of their four.
         """
-        record = shipped_home(self.home).record
+        home = shipped_home(self.home)
+        record = home.record
         fields: dict[str, Any] = {
             "target_objects": list(self.objects),
             "background": record.background,
             "features": dict(self.features),
             "images_per_class": images_per_class,
+            "image_px": home.image_px,
         }
-        if shipped_home(self.home).detection:
+        if home.detection:
             objective = f"A model that finds my {self.objects[0]}"
             images = {"images_per_class": CLASSES * images_per_class}
             return fields | images | {"task": Task.DETECTION.value, "training_objective": objective}

@@ -132,6 +132,13 @@ def test_drawings_depend_on_what_draws_them_alone(setting: dict[str, Any], redra
     assert (digest(other, "draw target") != digest(plan(), "draw target")) is redrawn
 
 
+def test_a_requests_image_side_goes_before_the_servers() -> None:
+    of_server, of_request = (plan(config={"generation": {"image_px": px}}) for px in (256, 128))
+    same = plan(config={"generation": {"image_px": 128}}, image_px=256)
+    assert same.results == of_server.results != of_request.results
+    assert digest(same, "draw target") == digest(of_request, "draw target")
+
+
 def test_training_settings_change_no_dataset() -> None:
     other = plan(config={"training": {"epochs": 9}})
     assert other.results["dataset"] == plan().results["dataset"]
