@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# Tests without a cluster: several files at a time, of one thread each.
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 export YOLO_AUTOINSTALL := false
 export MUJOCO_GL ?= egl
 
@@ -32,10 +34,12 @@ lint: $(READY)  ## ruff, mypy, import-linter
 	$(BIN)/lint-imports
 
 test: lint  ## lint and all tests but the slow ones
-	$(BIN)/python -m pytest -m "not slow"
+	$(SIDE_BY_SIDE) -m "not slow and not ray"
+	$(BIN)/python -m pytest -m "not slow and ray"
 
 test-all: lint  ## every test
-	$(BIN)/python -m pytest
+	$(SIDE_BY_SIDE) -m "not slow and not ray"
+	$(BIN)/python -m pytest -m "slow or ray"
 
 format: $(READY)
 	$(BIN)/ruff format .
