@@ -20,7 +20,8 @@ from spinml.distributed.events import StageEvent
 from spinml.distributed.executor import Executor
 from spinml.home.photos import PhotoSet, shipped_home
 from spinml.pipeline.artifacts import ArtifactStore
-from spinml.pipeline.plan import Plan, make_plan
+from spinml.pipeline.plan import Plan
+from spinml.pipeline.planner import make_plan
 from spinml.privacy.leakage import measure_leakage
 from spinml.privacy.sanitizer import Sanitized, sanitize
 from spinml.request import BACKGROUND, TARGET, Task

@@ -11,7 +11,7 @@ from spinml.bundle import SanitizedSegment
 from spinml.config import ServerConfig
 from spinml.evaluation import TENANT
 from spinml.pipeline.artifacts import ArtifactStore
-from spinml.pipeline.plan import make_plan
+from spinml.pipeline.planner import make_plan
 from spinml.pipeline.stages import Stage, StageKind
 from spinml.reproduce.experiments import CLASSES, EXPERIMENTS, Experiment, labelled, sweep_of
 from spinml.reproduce.selection import Selection

@@ -11,7 +11,7 @@ from typing import IO
 from spinml.errors import ArtifactNotFoundError, NotReadyError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.manifest import FileEntry, Manifest
-from spinml.pipeline.plan import dataset_roles
+from spinml.pipeline.planner import dataset_roles
 from spinml.pipeline.stages import ArtifactKey
 from spinml.service.models import Run, RunState
 from spinml.service.plans import plan_from_json

@@ -10,7 +10,8 @@ from spinml.config import ServerConfig
 from spinml.distributed.caches import evict_everywhere
 from spinml.errors import ArtifactError, StoreUnavailableError
 from spinml.pipeline.artifacts import ANSWER_PATIENCE_S, PATIENCE_S, ArtifactStore
-from spinml.pipeline.plan import Plan, make_plan
+from spinml.pipeline.plan import Plan
+from spinml.pipeline.planner import make_plan
 from spinml.service.database import Database
 from spinml.service.erasure import Evict
 from spinml.service.keys import KeyVerifier

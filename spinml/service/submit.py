@@ -10,7 +10,7 @@ from spinml.config import CheckpointConfig
 from spinml.distributed.resources import demand_of
 from spinml.errors import UnknownFeatureError
 from spinml.pipeline.artifacts import ArtifactStore
-from spinml.pipeline.plan import segment_stage
+from spinml.pipeline.planner import segment_stage
 from spinml.pipeline.stages import ArtifactKey, StageKind
 from spinml.service.models import Run
 from spinml.service.runs import Submission, check_quotas, find_submission, insert_run

@@ -43,7 +43,7 @@ from torch.utils.data import Dataset
 
 from spinml.errors import ArtifactError
 from spinml.images import Mask, Photo
-from spinml.pipeline.plan import dataset_roles
+from spinml.pipeline.planner import dataset_roles
 from spinml.synthesis.seeds import derive_seed
 
 SHARDS = "shard-*.parquet"

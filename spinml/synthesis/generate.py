@@ -15,7 +15,7 @@ import pyarrow as pa
 from spinml.config import GenerationConfig, PromptConfig, ServerConfig
 from spinml.errors import GenerationError
 from spinml.images import Photo, encode_png, resize
-from spinml.pipeline.plan import objects_role
+from spinml.pipeline.planner import objects_role
 from spinml.pipeline.stages import Progress, Stage, StageContext, silent
 from spinml.preference import OBJECT_SEGMENTS
 from spinml.synthesis.card import finish_dataset, model_key

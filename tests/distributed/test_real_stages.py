@@ -15,7 +15,8 @@ from spinml.distributed.events import StageEvent, StageState
 from spinml.distributed.executor import Executor
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.cache import NodeCache
-from spinml.pipeline.plan import Plan, make_plan
+from spinml.pipeline.plan import Plan
+from spinml.pipeline.planner import make_plan
 from spinml.pipeline.stages import StageKind
 from spinml.request import Scheme, parse_request
 from spinml.service.submit import store_segment

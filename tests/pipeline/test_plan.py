@@ -9,7 +9,8 @@ import pytest
 from spinml.bundle import SanitizedSegment
 from spinml.config import ServerConfig
 from spinml.errors import ArtifactNotFoundError
-from spinml.pipeline.plan import Plan, dataset_roles, make_plan, missing, union
+from spinml.pipeline.plan import Plan, missing, union
+from spinml.pipeline.planner import dataset_roles, make_plan
 from spinml.pipeline.stages import Stage, StageKind
 from spinml.request import Scheme, parse_request
 

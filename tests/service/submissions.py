@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from spinml.config import ServerConfig
 from spinml.pipeline.artifacts import ArtifactStore
-from spinml.pipeline.plan import make_plan, segment_stage
+from spinml.pipeline.planner import make_plan, segment_stage
 from spinml.pipeline.stages import StageKind
 from spinml.service import runs
 from spinml.service.database import Database

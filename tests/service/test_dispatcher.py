@@ -25,7 +25,8 @@ from spinml.errors import (
 )
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.manifest import Manifest
-from spinml.pipeline.plan import Plan, make_plan
+from spinml.pipeline.plan import Plan
+from spinml.pipeline.planner import make_plan
 from spinml.pipeline.stages import StageKind
 from spinml.service import runs
 from spinml.service.database import Database

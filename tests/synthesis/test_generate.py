@@ -11,7 +11,7 @@ import yaml
 
 from spinml.config import GenerationConfig, PromptConfig, ServerConfig
 from spinml.errors import ArtifactError, GenerationError
-from spinml.pipeline.plan import objects_role
+from spinml.pipeline.planner import objects_role
 from spinml.pipeline.stages import Stage, StageContext, StageKind
 from spinml.preference import OBJECT_SEGMENTS
 from spinml.synthesis.checkpoint import Checkpoint

@@ -17,7 +17,8 @@ from spinml.distributed.operations import Operations
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.cache import NodeCache
 from spinml.pipeline.local import run_plan_local
-from spinml.pipeline.plan import Plan, make_plan, missing
+from spinml.pipeline.plan import Plan, missing
+from spinml.pipeline.planner import make_plan
 from spinml.pipeline.stages import Stage, StageKind
 from spinml.privacy.leakage import measure_leakage
 from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
