@@ -1,9 +1,10 @@
 """What the paper says about its figures, as inequalities over the tables' cells.
 
 A claim is a sum of cells, each with a coefficient, held against a limit. Of each cell the 95 %
-interval over seeds is known, and so, at worst, the interval of the sum: where all of it is on one
-side, the claim holds or does not; where the limit lies inside, it cannot be told. That is more
-careful than a test of the difference. The paper gives no intervals: its numbers count as they are.
+interval is known (:class:`spinml.reproduce.tables.Cell`), and so, at worst, that of the sum: where
+all of it is on one side, the claim holds or does not; where the limit lies inside, it cannot be
+told. That is more careful than a test of the difference. The paper gives no intervals: its numbers
+count as they are.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Figure:
 
     mean: float
     low: float | None
-    """None, as ``high``: one seed, which has no interval."""
+    """None, as ``high``: a figure of one seed that has no interval."""
     high: float | None
 
 

@@ -82,7 +82,8 @@ def as_markdown(made: Reproduction, command: str, figures: Mapping[str, bytes]) 
         f"{settings.seeds} seed(s), {settings.images_per_class} images a class (of four; a "
         f"detector gets as many in all), {made.steps} steps of fine-tuning. "
         "“paper” is printed there, “here” was measured: mean ± sample standard deviation over "
-        "seeds. Percent, or a cosine for SIM.",
+        "seeds; of one seed an accuracy with its 95 % interval over the photos. Percent, or a "
+        "cosine for SIM.",
     ]
     missing = [f"- table {', '.join(o.tables)}: {o.what}: {o.reason}" for o in made.left_out]
     missing += [
@@ -95,8 +96,10 @@ def as_markdown(made: Reproduction, command: str, figures: Mapping[str, bytes]) 
     parts += [_table(table) for table in made.tables.values()]
     parts.append("## Insights (§5.4)")
     parts.append(
-        "A claim holds, or does not, where the 95 % intervals over seeds leave no doubt; where "
-        "they overlap, or there is one seed, it cannot be told."
+        "A claim holds, or does not, where the 95 % intervals leave no doubt: over seeds, or, of "
+        "one seed, an accuracy's over the photos, which says nothing of other seeds. MI and the "
+        "prompts' SIM depend on no seed. Where intervals overlap, or one is not known (mAP50 and "
+        "the images' SIM of one seed), it cannot be told."
     )
     parts += [_insight(one) for one in made.insights]
     parts.append("## Further findings")
@@ -135,9 +138,13 @@ def _cell(column: str, cell: Cell) -> tuple[str, str]:
     places = 2 if is_share(column) else 3
     if cell.ours is None:
         return f"{cell.paper:.{places}f}", _NOTHING
-    spread = cell.ours.spread
-    text = f"{cell.ours.mean:.{places}f}"
-    return f"{cell.paper:.{places}f}", text if spread is None else f"{text} ± {spread:.{places}f}"
+    text, spread = f"{cell.ours.mean:.{places}f}", cell.ours.spread
+    low, high = cell.ours.interval_95 or (0.0, 0.0)
+    if spread is not None:
+        text += f" ± {spread:.{places}f}"
+    elif low < high:
+        text += f" ({low:.1f}–{high:.1f})"
+    return f"{cell.paper:.{places}f}", text
 
 
 def _insight(one: JudgedInsight) -> str:

@@ -53,8 +53,29 @@ def test_seeds_that_scatter_leave_it_open() -> None:
     pet = ours(paper_rows("pet", 3, jitter=0.05))
     assert pet["pet: (L2,L0) is more useful than (L0,L0)"] is Verdict.OPEN
     assert pet["pet: L2 raises MI target significantly (over 10 points)"] is Verdict.HOLDS
-    one_seed = ours(paper_rows("pet", 1))
-    assert set(one_seed.values()) == {Verdict.OPEN}
+
+
+def test_of_one_seed_the_photos_decide_on_accuracy_and_nothing_on_similarity() -> None:
+    more, mi, sim = (
+        "pet: (L2,L0) is more useful than (L0,L0)",
+        "pet: L2 raises MI target significantly (over 10 points)",
+        "pet: L2 of the target raises SIM background by at most 50% of what it raises SIM target",
+    )
+    for gained, wanted in ((0.02, Verdict.OPEN), (0.2, Verdict.HOLDS), (-0.2, Verdict.FAILS)):
+        utility = {"(L0, L0)": 0.5, "(L2, L0)": 0.5 + gained}
+        pet = ours(
+            [
+                row.model_copy(
+                    update={
+                        "utility": utility[row.label],
+                        "utility_interval": (utility[row.label] - 0.07, utility[row.label] + 0.07),
+                    }
+                )
+                for row in paper_rows("pet", 1)
+                if row.label in utility
+            ]
+        )
+        assert (pet[more], pet[mi], pet[sim]) == (wanted, Verdict.HOLDS, Verdict.OPEN)
 
 
 def test_contrary_numbers_speak_against_an_insight() -> None:
