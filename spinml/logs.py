@@ -16,9 +16,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 _FRAMES = 8
-_ids: ContextVar[Mapping[str, str]] = ContextVar("spinml_ids", default={})  # noqa: B039 - never changed
+_ids: ContextVar[Mapping[str, str]] = ContextVar("spinml_ids", default=MappingProxyType({}))
 _TALKATIVE = ("diffusers", "transformers")
 """They warn of prompts that are too long, and print them."""
 

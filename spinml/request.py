@@ -89,8 +89,8 @@ class TrainingRequest(BaseModel):
     images_per_class: int | None = Field(default=None, ge=4, le=5000)
     """Synthetic images per class and preference; None takes the server's default."""
     image_px: int | None = Field(default=None, ge=64, le=1024, multiple_of=8)
-    """Side of the synthetic images; None takes the server's default. Where an object is a small
-    part of a photo, its details need images larger than what the diffusion model draws."""
+    """Least side of the synthetic images; None takes the server's default, as does a smaller one.
+    Where an object is a small part of a photo, its details need larger images."""
     features: dict[str, str] = Field(default_factory=dict)
     """Which feature L1 sends, by segment; "canny" where not named."""
     noise: dict[str, NoiseSigma] = Field(default_factory=dict)

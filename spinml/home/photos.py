@@ -78,7 +78,7 @@ class PhotoSet:
 
     @property
     def image_px(self) -> int | None:
-        """Side of the synthetic images of its request; None: what the diffusion model draws.
+        """Least side of the synthetic images of its request; None: the server's default.
 
         A dog fills much of a photo; of a person, the hands are what tells the classes apart.
         """

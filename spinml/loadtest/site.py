@@ -25,6 +25,7 @@ from spinml.service.keys import create_key, create_tenant
 from spinml.service.launch import running_service
 
 TENANTS = 8
+USUAL_LOAD = LoadConfig()
 NO_RATES = RateConfig(requests_per_minute=None, submissions_per_minute=None)
 """A simulated device asks as often as it can: rates would be all that is measured."""
 
@@ -45,7 +46,7 @@ def made_site(
     devices: int,
     *,
     tenants: int = TENANTS,
-    load: LoadConfig = LoadConfig(),  # noqa: B008 - it is frozen
+    load: LoadConfig = USUAL_LOAD,
     rates: RateConfig = NO_RATES,
     max_replicas: int = 1,
     max_concurrent_runs: int = 20,

@@ -168,9 +168,11 @@ class _Builder:
 
     @property
     def generation(self) -> dict[str, Any]:
-        """How images are made, but for their number; the request's word goes."""
+        """How images are made, but for their number; larger where the request wants it."""
         settings = self.config.generation.model_dump(exclude={"images_per_class"})
-        return settings | {"image_px": self.request.image_px or settings["image_px"]}
+        usual = settings["image_px"] or self.config.checkpoint.resolution_px
+        wanted = self.request.image_px or usual
+        return settings | {"image_px": wanted} if wanted > usual else settings
 
     @property
     def images(self) -> int:

@@ -133,11 +133,13 @@ def test_drawings_depend_on_what_draws_them_alone(setting: dict[str, Any], redra
     assert (digest(other, "draw target") != digest(plan(), "draw target")) is redrawn
 
 
-def test_a_requests_image_side_goes_before_the_servers() -> None:
+def test_a_request_may_want_larger_images_and_never_gets_smaller_ones() -> None:
     of_server, of_request = (plan(config={"generation": {"image_px": px}}) for px in (256, 128))
     same = plan(config={"generation": {"image_px": 128}}, image_px=256)
     assert same.results == of_server.results != of_request.results
     assert digest(same, "draw target") == digest(of_request, "draw target")
+    for config in ({"preset": "sd15"}, {"generation": {"image_px": 512}}):
+        assert plan(config=config, image_px=256).results == plan(config=config).results
 
 
 def test_training_settings_change_no_dataset() -> None:

@@ -21,7 +21,7 @@ def test_the_service_as_it_is_deployed() -> None:
         env=os.environ | {"RAY_enable_open_telemetry": "1"},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=280,
     )
     print(done.stdout)  # noqa: T201
     assert done.returncode == 0, done.stdout + done.stderr
