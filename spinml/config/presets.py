@@ -16,6 +16,7 @@ SD15: dict[str, object] = {
     },
     "prompts": {"identifier_token": "xyz-style"},
     "finetune": {
+        "method": "full",
         "learning_rate": 2e-6,
         "prior_loss_weight": 0.01,
         "gradient_accumulation": 2,
