@@ -15,6 +15,13 @@ from spinml.reproduce.tables import Cell, Table, is_share
 from spinml.sweep.results import write_whole
 
 _NOTHING = "–"
+_HOW_JUDGED = (
+    "Below, a claim holds, or does not, where a 95 % interval leaves no doubt: that of the "
+    "difference, over the seeds of both; or, of one seed, those of the accuracies over the photos, "
+    "which say nothing of other seeds. MI and the prompts' SIM depend on no seed. Where the "
+    "interval leaves both possible, or is not known (mAP50 and the images' SIM of one seed), it "
+    "cannot be told."
+)
 
 
 def write_reproduction(made: Reproduction, folder: Path, command: str) -> None:
@@ -49,7 +56,11 @@ def _table_dict(table: Table) -> dict[str, Any]:
         "caption": table.caption,
         "rows": {
             row: {
-                column: {"paper": cell.paper, "ours": asdict(cell.ours) if cell.ours else None}
+                column: {
+                    "paper": cell.paper,
+                    "ours": asdict(cell.ours) if cell.ours else None,
+                    "seeds": dict(cell.seeds),
+                }
                 for column, cell in zip(table.columns, cells, strict=True)
             }
             for row, cells in table.rows.items()
@@ -94,16 +105,12 @@ def as_markdown(made: Reproduction, command: str, figures: Mapping[str, bytes]) 
     if missing:
         parts += ["## Not measured", "\n".join(missing)]
     parts += [_table(table) for table in made.tables.values()]
-    parts.append("## Insights (§5.4)")
-    parts.append(
-        "A claim holds, or does not, where the 95 % intervals leave no doubt: over seeds, or, of "
-        "one seed, an accuracy's over the photos, which says nothing of other seeds. MI and the "
-        "prompts' SIM depend on no seed. Where intervals overlap, or one is not known (mAP50 and "
-        "the images' SIM of one seed), it cannot be told."
-    )
-    parts += [_insight(one) for one in made.insights]
-    parts.append("## Further findings")
-    parts += [_insight(one) for one in made.findings]
+    judged = {"Insights (§5.4)": made.insights, "Further findings": made.findings}
+    if any(judged.values()):
+        parts.append(_HOW_JUDGED)
+    for title, insights in judged.items():
+        if insights:
+            parts += [f"## {title}", *map(_insight, insights)]
     if figures:
         parts.append("## Figures")
         parts += [f"![{name.removesuffix('.png')}]({name})" for name in figures]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from spinml.config import ServerConfig
 from spinml.distributed.operations import Operations
-from spinml.reproduce.claims import JudgedInsight, in_ours, judge_all
+from spinml.reproduce.claims import JudgedInsight, about, in_ours, judge_all
 from spinml.reproduce.experiments import EXPERIMENTS, sweep_of
 from spinml.reproduce.generic import measure_generic
 from spinml.reproduce.insights import FINDINGS, INSIGHTS
@@ -43,7 +43,7 @@ class Reproduction:
     """Of fine-tuning."""
     tables: dict[str, Table]
     insights: tuple[JudgedInsight, ...]
-    """§5.4."""
+    """Of §5.4, those about the tables asked for; so of the others."""
     findings: tuple[JudgedInsight, ...]
     """Of the other sections."""
     sweeps: dict[str, SweepResult]
@@ -115,8 +115,8 @@ def put_together(
         settings=settings,
         steps=config.finetune.steps,
         tables=tables,
-        insights=judge_all(INSIGHTS, look),
-        findings=judge_all(FINDINGS, look),
+        insights=judge_all(about(tables, INSIGHTS), look),
+        findings=judge_all(about(tables, FINDINGS), look),
         sweeps=dict(sweeps),
         left_out=selection.left_out,
     )

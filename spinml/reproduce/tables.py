@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from spinml.reproduce.experiments import EXPERIMENTS, GENERIC, labelled, source_of
 from spinml.reproduce.paper import paper_tables
@@ -33,6 +33,8 @@ class Cell:
     paper: float
     ours: Estimate | None
     """Over seeds, of one seed see :func:`_of_one_seed`; None: not measured."""
+    seeds: Mapping[int, float] = field(default_factory=dict)
+    """Each seed's; empty where ``ours`` is None, and in table 7, whose figures are of no seed."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,7 @@ def _assemble(
             continue
         group = _trials(name, row, rows)
         found[row] = tuple(
-            Cell(printed.value(row, column), _measured(group, name, column))
-            for column in printed.columns
+            _measured(group, name, column, printed.value(row, column)) for column in printed.columns
         )
     return Table(name, CAPTIONS[name], printed.columns, found)
 
@@ -95,14 +96,17 @@ def _trials(name: str, row: str, rows: Mapping[str, Sequence[TrialRow]]) -> list
     return [one for one in rows.get(experiment.name, ()) if one.label == label]
 
 
-def _measured(group: Sequence[TrialRow], table: str, column: str) -> Estimate | None:
+def _measured(group: Sequence[TrialRow], table: str, column: str, paper: float) -> Cell:
     read = _reader(table, column)
     scale = 100 if is_share(column) else 1
-    values = [read(row) for row in group]
-    found = estimate([value if value is None else scale * value for value in values])
-    if found is None or len(group) > 1:
-        return found
-    return replace(found, interval_95=_of_one_seed(group[0], table, column, found.mean))
+    values = {row.seed: read(row) for row in group}
+    seeds = {seed: scale * value for seed, value in values.items() if value is not None}
+    found = estimate(list(seeds.values())) if len(seeds) == len(values) else None
+    if found is None:
+        return Cell(paper, None)
+    if len(group) == 1:
+        found = replace(found, interval_95=_of_one_seed(group[0], table, column, found.mean))
+    return Cell(paper, found, seeds)
 
 
 def _of_one_seed(

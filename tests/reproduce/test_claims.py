@@ -9,6 +9,7 @@ from spinml.reproduce.claims import (
     Claim,
     Figure,
     Verdict,
+    about,
     in_ours,
     in_paper,
     judge,
@@ -26,6 +27,8 @@ GENERIC = {
     name: Estimate(value, None, (value, value))
     for name, value in (("husky", 0.0), ("human", 1.6), ("bottle", 17.3))
 }
+
+X, Y = At("3a", "L2,L0", "real"), At("3a", "L0,L0", "real")
 
 
 def ours(pet: list[TrialRow]) -> dict[str, Verdict]:
@@ -50,9 +53,45 @@ def test_everything_holds_when_we_measure_what_the_paper_did() -> None:
 
 
 def test_seeds_that_scatter_leave_it_open() -> None:
-    pet = ours(paper_rows("pet", 3, jitter=0.05))
+    rows = [
+        # Up with the seed for one, down for the other: what both share would fall out.
+        row.model_copy(update={"utility": 1.2 - row.utility}) if row.label == "(L2, L0)" else row
+        for row in paper_rows("pet", 3, jitter=0.05)
+        if row.utility is not None
+    ]
+    pet = ours(rows)
     assert pet["pet: (L2,L0) is more useful than (L0,L0)"] is Verdict.OPEN
     assert pet["pet: L2 raises MI target significantly (over 10 points)"] is Verdict.HOLDS
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ((1.0, 1.4, 0.8), Verdict.HOLDS),
+        ((-1.0, -1.4, -0.8), Verdict.FAILS),
+        ((4.0, -3.0, 2.0), Verdict.OPEN),
+    ],
+)
+def test_what_a_seeds_conditions_share_falls_out(
+    gains: tuple[float, float, float], verdict: Verdict
+) -> None:
+    base = {0: 40.0, 1: 55.0, 2: 48.0}
+    more = {seed: value + gains[seed] for seed, value in base.items()}
+    figures = {X: Figure(0.0, 20.0, 70.0, more), Y: Figure(0.0, 20.0, 70.0, base)}
+    assert judge_claim(Claim("", ((1.0, X), (-1.0, Y))), figures.get).verdict is verdict
+    # The third seed of one broke: the two that both have do not suffice, or do.
+    figures[Y] = Figure(0.0, 20.0, 70.0, {0: 40.0, 1: 55.0})
+    told = judge_claim(Claim("", ((1.0, X), (-1.0, Y))), figures.get).verdict
+    assert told is Verdict.OPEN
+    figures[Y] = Figure(47.0, 47.0, 47.0)  # of no seed
+    assert judge_claim(Claim("", ((1.0, X), (-1.0, Y))), figures.get).verdict is Verdict.OPEN
+
+
+def test_only_insights_about_the_tables_asked_for_are_judged() -> None:
+    every = (*INSIGHTS, *FINDINGS)
+    assert about(TABLES, every) == every
+    assert [one.name[:4] for one in about(("5", "6"), every)] == ["§5.5", "§5.6"]
+    assert about((), every) == ()
 
 
 def test_of_one_seed_the_photos_decide_on_accuracy_and_nothing_on_similarity() -> None:
@@ -86,9 +125,6 @@ def test_contrary_numbers_speak_against_an_insight() -> None:
     assert ours(rows)["pet: (L2,L0) is more useful than (L0,L0)"] is Verdict.FAILS
     first = judge(INSIGHTS[0], in_ours(assemble(TABLES, {"pet": rows}, {})))
     assert first.verdict is Verdict.FAILS, "though other tasks were not measured"
-
-
-X, Y = At("3a", "L2,L0", "real"), At("3a", "L0,L0", "real")
 
 
 @pytest.mark.parametrize(
