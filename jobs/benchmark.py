@@ -21,6 +21,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from spinml.benchmarks.allocator import benchmark_allocator
 from spinml.benchmarks.bench import Bench, Row
 from spinml.benchmarks.diffusion import benchmark_finetune, benchmark_sampling
 from spinml.benchmarks.memory import benchmark_memory
@@ -34,6 +35,7 @@ from spinml.errors import SpinMLError
 
 BENCHMARKS: dict[str, Callable[[Bench], Sequence[Row]]] = {
     "finetune": benchmark_finetune,
+    "allocator": benchmark_allocator,
     "sampling": benchmark_sampling,
     "memory": benchmark_memory,
     "preview": benchmark_preview,

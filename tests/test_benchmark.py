@@ -51,6 +51,13 @@ def bench(benchmark: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> ob
     return benchmark.Bench(config, repeats=1, steps=2)
 
 
+def test_the_allocators_two_ways_are_compared(benchmark: ModuleType, bench: object) -> None:
+    speed, faults, own_speed, own_faults, gain = benchmark.benchmark_allocator(bench)
+    assert gain.value == pytest.approx(speed.value / own_speed.value)
+    assert (speed.unit, faults.unit, own_faults.unit) == ("steps/s", "a step", "a step")
+    assert own_faults.value > 0
+
+
 def test_finetune_compares_with_and_without_caches(benchmark: ModuleType, bench: object) -> None:
     cached, plain, gain, encoding, drawing = benchmark.benchmark_finetune(bench)
     assert gain.value == pytest.approx(cached.value / plain.value)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -47,3 +52,20 @@ class Bench:
         images = [rng.integers(0, 256, (size_px, size_px, 3), np.uint8) for _ in range(count)]
         caption = Prompts(self.config.prompts).unlabelled("dog", tuned=True)
         return ReferenceSet(prepare_references(images, "target", size_px), [caption] * count)
+
+
+def in_own_process(module: str, what: str, config: ServerConfig, *more: str) -> dict[str, Any]:
+    """What ``python -m module what CONFIG.json more…`` prints last: JSON.
+
+    Raises:
+        subprocess.CalledProcessError: it failed; why is on stderr.
+    """
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(config.model_dump_json())
+        file.flush()
+        command = [sys.executable, "-m", module, what, file.name, *more]
+        out = subprocess.run(  # noqa: S603 - our own program
+            command, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout  # what it says on stderr, such as why it failed, is seen
+    figures: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return figures

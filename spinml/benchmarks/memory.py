@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import typer
 
-from spinml.benchmarks.bench import Bench, Row
+from spinml.allocator import keep_freed_memory
+from spinml.benchmarks.bench import Bench, Row, in_own_process
 from spinml.benchmarks.diffusion import images_per_s
 from spinml.config import ServerConfig
 from spinml.synthesis.dreambooth import finetune
@@ -23,20 +22,14 @@ def benchmark_memory(bench: Bench) -> list[Row]:
     rows = []
     for stage in MEMORY_STAGES:
         bench.tell(f"memory: {stage}")
-        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
-            file.write(bench.config.model_dump_json())
-            file.flush()
-            command = [sys.executable, "-m", "spinml.benchmarks.memory", stage, file.name]
-            out = subprocess.run(  # noqa: S603 - our own program
-                command, check=True, stdout=subprocess.PIPE, text=True
-            ).stdout  # what it says on stderr, such as why it failed, is seen
-        peak_gib = json.loads(out.splitlines()[-1])["peak_gib"]
+        peak_gib = in_own_process(__name__, stage, bench.config)["peak_gib"]
         rows.append(Row(f"Peak memory, {stage}", peak_gib, "GiB", "≤ 8", peak_gib <= 8))
     return rows
 
 
 def memory_of(stage: str, bench: Bench) -> float:
-    """GiB that this process held at most, after doing a little of ``stage``."""
+    """GiB that this process held at most, after doing a little of ``stage`` as workers do it."""
+    keep_freed_memory()
     _ = bench.checkpoint
     if stage == "finetune":
         settings = bench.config.finetune.model_copy(update={"steps": 2})

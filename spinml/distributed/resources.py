@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from spinml.allocator import keep_freed_memory
 from spinml.config import NodeGroup, ResourceConfig, Resources, ServerConfig
 from spinml.errors import InfeasibleResourcesError
 from spinml.pipeline.stages import StageKind
@@ -181,8 +182,10 @@ def actor_options(resources: Resources) -> dict[str, float]:
 def settle_process(resources: Resources) -> None:
     """Fit this process to what its actor holds: threads as CPUs, and no GPU it was not given.
 
-    Ray leaves every GPU visible to an actor with ``num_gpus=0`` (ray#62492).
+    Freed memory stays with it for its next step. Ray leaves every GPU visible to an actor with
+    ``num_gpus=0`` (ray#62492).
     """
+    keep_freed_memory()
     threads = max(1, int(resources.num_cpus))
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = str(threads)
