@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spinml.config import load_config
-from spinml.reproduce.experiments import TABLES, tables_of
+from spinml.reproduce.experiments import EXPERIMENTS, TABLES, seeds_by_experiment, tables_of
 from spinml.reproduce.forecast import Forecast, forecast
 from spinml.reproduce.run import Reproduction, Settings, with_steps
 from spinml.reproduce.selection import Selection, select
@@ -29,7 +29,9 @@ def reproduction(
     tables: Annotated[
         str, typer.Option(help=f"Of {', '.join(TABLES)}; separated by commas.")
     ] = ",".join(TABLES),
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of every condition.")] = 3,
+    seeds: Annotated[
+        str, typer.Option(help=f"Runs of every condition; 1,pet=3: of {', '.join(EXPERIMENTS)}.")
+    ] = "3",
     images_per_class: Annotated[
         int | None, typer.Option(min=4, max=1250, help="Synthetic images a class; the paper: 400.")
     ] = None,
@@ -69,12 +71,13 @@ def reproduction(
     console = Console(stderr=True)
     server = with_steps(load_config(config), steps)
     images = images_per_class or server.generation.images_per_class
-    settings = Settings(seeds, images, generic_model, generic_detector)
+    counts = seeds_by_experiment(seeds)
+    settings = Settings(counts, images, generic_model, generic_detector)
     wanted = tables_of([name.strip() for name in tables.split(",")])
     selection = select(wanted, server, generic_detector=generic_detector)
     _tell_left_out(selection, console)
     if only_list:
-        found = forecast(selection, server, seeds, images)
+        found = forecast(selection, server, counts, images)
         if as_json:
             left_out = [asdict(one) for one in selection.left_out]
             listed = {"experiments": [asdict(one) for one in found], "left_out": left_out}

@@ -87,10 +87,11 @@ def _broken(made: Reproduction) -> list[dict[str, Any]]:
 def as_markdown(made: Reproduction, command: str, figures: Mapping[str, bytes]) -> str:
     """The page: settings, what is missing, tables, insights, figures."""
     settings = made.settings
+    seeds = ", ".join(f"{name.replace('_', ' ')} {settings.seeds[name]}" for name in made.sweeps)
     parts = [
         "# The paper's tables on the simulated homes",
         f"`{command}`",
-        f"{settings.seeds} seed(s), {settings.images_per_class} images a class (of four; a "
+        f"Seeds: {seeds}. {settings.images_per_class} images a class (of four; a "
         f"detector gets as many in all), {made.steps} steps of fine-tuning. "
         "“paper” is printed there, “here” was measured: mean ± sample standard deviation over "
         "seeds; of one seed an accuracy with its 95 % interval over the photos. Percent, or a "

@@ -53,11 +53,14 @@ class Forecast:
 
 
 def forecast(
-    selection: Selection, config: ServerConfig, seeds: int, images_per_class: int
+    selection: Selection, config: ServerConfig, seeds: Mapping[str, int], images_per_class: int
 ) -> list[Forecast]:
     """Plan all of ``selection`` without storing or executing anything.
 
     Each stage is counted for the first experiment that needs it.
+
+    Args:
+        seeds: how many, by experiment.
 
     Raises:
         SpinMLError: the photos, the checkpoint or the store's address are none.
@@ -66,7 +69,9 @@ def forecast(
     planned: dict[str, Stage] = {}
     counts = []
     for name, conditions in selection.conditions.items():
-        stages, trials = _stages(EXPERIMENTS[name], conditions, config, seeds, images_per_class)
+        stages, trials = _stages(
+            EXPERIMENTS[name], conditions, config, seeds[name], images_per_class
+        )
         own = {stage.digest: stage for stage in stages if stage.digest not in planned}
         planned |= own
         counts.append((name, len(conditions), trials, own, len(stages)))

@@ -26,7 +26,8 @@ Tell = Callable[[str, Sequence[Standing]], None]
 class Settings:
     """How large a reproduction is."""
 
-    seeds: int
+    seeds: Mapping[str, int]
+    """By experiment."""
     images_per_class: int
     generic_model: str
     """Table 7's classifier: ``home``, a folder or a hub name."""
@@ -83,7 +84,8 @@ def reproduce(
     """
     sweeps: dict[str, SweepResult] = {}
     for name, conditions in selection.conditions.items():
-        spec = sweep_of(EXPERIMENTS[name], conditions, settings.seeds, settings.images_per_class)
+        seeds = settings.seeds[name]
+        spec = sweep_of(EXPERIMENTS[name], conditions, seeds, settings.images_per_class)
 
         def told(standings: Sequence[Standing], name: str = name) -> None:
             tell(name, standings)

@@ -11,6 +11,7 @@ import pytest
 
 from spinml.report.sweep import render_sweep_report
 from spinml.reproduce.document import write_reproduction
+from spinml.reproduce.experiments import EXPERIMENTS
 from spinml.reproduce.run import Reproduction, Settings, reproduce
 from spinml.reproduce.selection import LeftOut, Selection
 from tests.sweep.conftest import make_config
@@ -20,7 +21,12 @@ pytestmark = pytest.mark.ray
 
 LEFT_OUT = LeftOut(("3b",), "human", "the segmenter does not know 'person'")
 SELECTION = Selection(("3a", "3b", "4d"), {"pet": ("L0,L0", "L2,L0")}, (LEFT_OUT,))
-SETTINGS = Settings(seeds=1, images_per_class=4, generic_model="home", generic_detector=None)
+SETTINGS = Settings(
+    seeds=dict.fromkeys(EXPERIMENTS, 1),
+    images_per_class=4,
+    generic_model="home",
+    generic_detector=None,
+)
 
 
 @pytest.fixture(scope="module")

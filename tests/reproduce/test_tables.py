@@ -10,6 +10,7 @@ from spinml.reproduce.experiments import (
     TABLES,
     conditions_of,
     labelled,
+    seeds_by_experiment,
     source_of,
     tables_of,
 )
@@ -51,7 +52,7 @@ def test_conditions_are_what_the_paper_describes() -> None:
     human = labelled(EXPERIMENTS["human"], ["L1,L2", "L0,L2 + L1,L2", "L1,L1"])
     labels = [one.label for one in human.values()]
     assert labels == ["(L1 pose, L2)", "(L0, L2) + (L1 pose, L2)", "(L1 pose, L1)"]
-    noisy = labelled(EXPERIMENTS["pet"], ["L2 σ=5,L0"])["L2 σ=5,L0"]
+    noisy = labelled(EXPERIMENTS["noise"], ["L2 σ=5,L0"])["L2 σ=5,L0"]
     assert noisy.label == "(L2 σ=5, L0)"
     assert noisy.at(0).noise == {"target": 5}
     frame = labelled(EXPERIMENTS["two_objects"], ["L0,L1,L2"])["L0,L1,L2"].at(1)
@@ -61,15 +62,25 @@ def test_conditions_are_what_the_paper_describes() -> None:
 
 def test_every_task_has_as_many_images_a_preference() -> None:
     images = {name: one.request(80)["images_per_class"] for name, one in EXPERIMENTS.items()}
-    assert images == {"pet": 80, "human": 80, "bottle": 320, "two_objects": 320}
+    assert images == {"pet": 80, "noise": 80, "human": 80, "bottle": 320, "two_objects": 320}
 
 
 def test_tables_share_conditions() -> None:
     pet = EXPERIMENTS["pet"]
     assert len(conditions_of(pet, ["3a"])) == 6
     assert len(conditions_of(pet, ["3a", "4a", "4d"])) == 6
-    assert len(conditions_of(pet, TABLES)) == 9
+    assert len(conditions_of(pet, TABLES)) == 6
     assert conditions_of(pet, ["3b", "7"]) == []
+
+
+def test_seeds_are_counted_by_experiment() -> None:
+    assert set(seeds_by_experiment("3").values()) == {3}
+    some = seeds_by_experiment("2, pet=5,bottle=1")
+    assert (some["pet"], some["human"], some["bottle"]) == (5, 2, 1)
+    assert seeds_by_experiment("pet=1")["human"] == 3
+    for wrong in ("", "0", "-1", "1.5", "cat=2", "pet=", "pet=0", "=2x"):
+        with pytest.raises(ConfigError, match="a number from 1 on"):
+            seeds_by_experiment(wrong)
 
 
 def test_tables_are_named_in_the_papers_order() -> None:
