@@ -79,7 +79,7 @@ def test_what_a_seeds_conditions_share_falls_out(
     more = {seed: value + gains[seed] for seed, value in base.items()}
     figures = {X: Figure(0.0, 20.0, 70.0, more), Y: Figure(0.0, 20.0, 70.0, base)}
     assert judge_claim(Claim("", ((1.0, X), (-1.0, Y))), figures.get).verdict is verdict
-    # The third seed of one broke: the two that both have do not suffice, or do.
+    # The third seed of one broke: the two that both have leave it open.
     figures[Y] = Figure(0.0, 20.0, 70.0, {0: 40.0, 1: 55.0})
     told = judge_claim(Claim("", ((1.0, X), (-1.0, Y))), figures.get).verdict
     assert told is Verdict.OPEN
