@@ -81,6 +81,7 @@ def _draw_panel(
         ylabel=f"{found[0].utility_name} (%)",
     )
     axes.ticklabel_format(useOffset=False)
+    axes.locator_params(axis="x", nbins=5)  # more would overlap: a SIM has four digits
     axes.margins(0.14, 0.2)
     axes.grid(color=GRID, lw=0.8)
     if axes.get_legend_handles_labels()[0]:
