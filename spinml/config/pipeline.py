@@ -50,8 +50,8 @@ class FinetuneConfig(Part):
     """DreamBooth (§3.3, B.1)."""
 
     method: Literal["full", "lora"] = "lora"
-    """lora: low-rank changes of attention alone, which let a small model keep what it knows of the
-    classes; full: every weight, as the paper does (B.1)."""
+    """lora: low-rank changes of attention alone: faster, and a small model keeps more of what it
+    knows of the classes (jobs/probe_finetuning.py); full: every weight, as the paper does (B.1)."""
     lora_rank: int = Field(default=8, ge=1)
     steps: int = Field(default=200, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0)
