@@ -14,10 +14,15 @@ import sys
 
 import numpy as np
 
-from spinml.allocator import keep_freed_memory
-
 if sys.argv[1] == "kept":
+    from spinml.allocator import keep_freed_memory
+
     assert keep_freed_memory()
+if sys.argv[1] == "worker":
+    from spinml.config import Resources
+    from spinml.distributed.resources import settle_process
+
+    settle_process(Resources(num_cpus=1))
 np.ones(8_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
@@ -35,7 +40,8 @@ def faults(way: str) -> int:
 
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="no glibc")
-def test_freed_blocks_are_used_again_without_page_faults() -> None:
-    given_back, kept = faults("own"), faults("kept")
+@pytest.mark.parametrize("way", ["kept", "worker"])
+def test_freed_blocks_are_used_again_without_page_faults(way: str) -> None:
+    given_back, kept = faults("own"), faults(way)
     assert given_back > 100, "otherwise this says nothing: each block is mapped anew"
     assert kept < given_back / 10

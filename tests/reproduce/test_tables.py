@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from spinml.errors import ConfigError
+from spinml.reproduce.document import _cell
 from spinml.reproduce.experiments import (
     EXPERIMENTS,
     TABLES,
@@ -15,7 +16,7 @@ from spinml.reproduce.experiments import (
     tables_of,
 )
 from spinml.reproduce.paper import paper_tables
-from spinml.reproduce.tables import CAPTIONS, assemble
+from spinml.reproduce.tables import CAPTIONS, Cell, assemble
 from spinml.sweep.estimates import Estimate
 from tests.reproduce.rows import paper_rows
 
@@ -113,3 +114,10 @@ def test_what_was_not_measured_stays_empty() -> None:
     assert table.cell("L2,L0", "real").ours is not None
     assert table.cell("L1,L0", "real").ours is None
     assert assemble(["3b"], {"pet": rows}, {})["3b"].cell("L0,L0", "real").ours is None
+
+
+def test_a_figure_that_no_seed_changes_is_told_without_a_spread() -> None:
+    same = Estimate(9.12, 0.0, (9.12, 9.12))
+    assert _cell("MI target", Cell(0.89, same)) == ("0.89", "9.12")
+    varied = Estimate(51.5, 4.0, (41.6, 61.4))
+    assert _cell("real", Cell(63.46, varied)) == ("63.46", "51.50 ± 4.00")
