@@ -17,6 +17,8 @@ MEASURE_VERSION = 2
 DATASET_VERSION = 3
 """Raised when a dataset gets other columns or pixels: 2 has lists over an image's objects, 3 is
 made of objects that a stage of their own drew."""
+MIXTURE_VERSION = 2
+"""Raised when a mixture's classifier learns differently: 2 validates on seeds of its own."""
 _NOT_OF_OBJECTS = {"images_per_class", "background_guidance_scale", "scale_range", "image_px"}
 """Settings of generation on which an object's drawings do not depend."""
 
@@ -208,9 +210,12 @@ def make_plan(
     }
     common = {"label_classes": list(request.label_classes), "seed": request.seed} | _task(request)
     training = config.detection if request.task is Task.DETECTION else config.training
+    mixed = len(datasets) > 1 and request.task is Task.CLASSIFICATION
     model = build.add(
         StageKind.TRAIN,
-        common | {"settings": training.model_dump()},
+        common
+        | {"settings": training.model_dump()}
+        | ({"version": MIXTURE_VERSION} if mixed else {}),
         datasets,
         "train",
     )

@@ -36,7 +36,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 import yaml
 from PIL import Image
 from torch.utils.data import Dataset
@@ -215,11 +214,9 @@ class ShardDataset(Dataset[tuple[Photo, int]]):
         """Every row's label, without decoding an image."""
         return [int(row["label"]) for row in self.rows(("label",))]
 
-    def decoded(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The whole dataset in memory: uint8 ``(n, 3, px, px)`` and labels ``(n,)``."""
-        pairs = [self[index] for index in range(len(self))]
-        images = torch.from_numpy(np.stack([image for image, _ in pairs]))
-        return images.permute(0, 3, 1, 2).contiguous(), torch.tensor([label for _, label in pairs])
+    def seeds(self) -> list[int]:
+        """Every row's seed; the parts of a mixture have the same ones."""
+        return [int(row["seed"]) for row in self.rows(("seed",))]
 
 
 @lru_cache(maxsize=4)

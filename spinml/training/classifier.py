@@ -19,7 +19,7 @@ from spinml.pipeline.stages import Progress, silent
 from spinml.synthesis.compute import Compute, computes_bfloat16, select_device
 from spinml.synthesis.dataset import ShardDataset
 from spinml.training.backbones import load_backbone
-from spinml.training.data import Images, load_images, stratified_split, training_loader
+from spinml.training.data import Images, load_images, split_rows, training_loader
 from spinml.training.evaluate import evaluate
 from spinml.training.model import Classifier, Description
 
@@ -48,15 +48,18 @@ class Hooks:
 
     Attributes:
         prepare_model: e.g. wraps it in DistributedDataParallel (and moves it to its device).
-        prepare_loader: e.g. gives each worker its share of the batches.
+        prepare_loader: e.g. moves batches to the worker's device.
         report: told of each epoch's figures.
         progress: told of optimiser steps.
+        rank, workers: whose share of each batch this process computes, of how many.
     """
 
     prepare_model: Callable[[nn.Module], nn.Module] = lambda model: model
     prepare_loader: Callable[[Loader], Loader] = lambda loader: loader
     report: Callable[[Epoch], None] = lambda epoch: None
     progress: Progress = silent
+    rank: int = 0
+    workers: int = 1
 
 
 @dataclass
@@ -85,21 +88,28 @@ def fit(
     """Train a classifier on ``dataset`` and keep the epoch with the best validation accuracy.
 
     The split, the order, the augmentation and the head's start come from ``seed``. Deviations from
-    B.2: AdamW with a warm-up to ``learning_rate`` and a cosine down, and smaller batches where an
-    epoch would have fewer than 12 steps (see :func:`spinml.training.data.batch_size_for`).
+    B.2: AdamW with a warm-up to ``learning_rate`` and a cosine down, dropout before the head,
+    blocks that stay as they are (``frozen_share``), and smaller batches where an epoch would have
+    fewer than 12 steps (see :func:`spinml.training.data.batch_size_for`).
 
     Raises:
         ConfigError: the backbone's weights cannot be had.
         StageError: a class with fewer than two images, or a loss that is not finite.
     """
     hooks = hooks or Hooks()
-    images = load_images(dataset, settings.image_px)
-    parts = stratified_split(images.labels.tolist(), settings.validation_share, seed)
-    training, validation = (images.select(part) for part in parts)
+    parts = split_rows(dataset, settings.validation_share, seed)
+    training, validation = (load_images(dataset, settings.image_px, part) for part in parts)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         classifier = _build(settings, len(dataset.classes))
-        loader = training_loader(training, settings.image_px, settings.batch_size, seed)
+        loader = training_loader(
+            training,
+            settings.image_px,
+            settings.batch_size,
+            seed,
+            rank=hooks.rank,
+            workers=hooks.workers,
+        )
         run = _Run(classifier, hooks.prepare_loader(loader), validation, settings, hooks)
         trained = Trained(_describe(dataset, settings, seed))
         for epoch in range(settings.epochs):

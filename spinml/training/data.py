@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, RandomSampler
 from torchvision.transforms import v2
 
 from spinml.errors import StageError
@@ -33,36 +33,54 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def select(self, indices: Sequence[int]) -> Images:
-        chosen = torch.tensor(list(indices), dtype=torch.long)
-        return Images(self.pixels[chosen], self.labels[chosen])
 
+def load_images(
+    dataset: ShardDataset, image_px: int, indices: Sequence[int] | None = None
+) -> Images:
+    """Decode rows of ``dataset``, all by default, scaled to ``image_px``.
 
-def load_images(dataset: ShardDataset, image_px: int) -> Images:
-    """Decode ``dataset`` once, scaled to ``image_px``."""
-    pixels, labels = dataset.decoded()
-    if pixels.shape[-1] != image_px:
-        size = (image_px, image_px)
-        scaled = F.interpolate(pixels.float(), size=size, mode="bilinear", antialias=True)
-        pixels = scaled.round().clamp(0, 255).to(torch.uint8)
+    One after the other: more than the result never lies in memory.
+    """
+    chosen = range(len(dataset)) if indices is None else indices
+    pixels = torch.empty((len(chosen), 3, image_px, image_px), dtype=torch.uint8)
+    labels = torch.empty(len(chosen), dtype=torch.long)
+    for place, index in enumerate(chosen):
+        image, labels[place] = dataset[index]
+        pixels[place] = _scaled(torch.from_numpy(image).permute(2, 0, 1).contiguous(), image_px)
     return Images(pixels, labels)
 
 
+def _scaled(pixels: Tensor, image_px: int) -> Tensor:
+    if pixels.shape[-1] == image_px:
+        return pixels
+    size = (image_px, image_px)
+    scaled = F.interpolate(pixels[None].float(), size=size, mode="bilinear", antialias=True)[0]
+    return scaled.round().clamp(0, 255).to(torch.uint8)
+
+
+def split_rows(
+    dataset: ShardDataset, validation_share: float, seed: int
+) -> tuple[list[int], list[int]]:
+    """The rows of ``dataset`` that train and those that validate: :func:`stratified_split`."""
+    return stratified_split(dataset.labels(), dataset.seeds(), validation_share, seed)
+
+
 def stratified_split(
-    labels: Sequence[int], validation_share: float, seed: int
+    labels: Sequence[int], image_seeds: Sequence[int], validation_share: float, seed: int
 ) -> tuple[list[int], list[int]]:
     """Indices for training and for validation; each class is split by the same share.
 
-    Every class keeps at least one image on either side.
+    Every class keeps at least one image on either side, and images of one seed stay on one side:
+    in a mixture they are alike in objects, places or noise.
 
     Raises:
-        StageError: a class has fewer than two images.
+        StageError: a class has images of fewer than two seeds.
     """
     generator = torch.Generator().manual_seed(seed)
-    training: list[int] = []
-    validation: list[int] = []
+    validates: set[tuple[int, int]] = set()
+    keys = list(zip(labels, image_seeds, strict=True))
     for label in sorted(set(labels)):
-        members = [index for index, other in enumerate(labels) if other == label]
+        members = list(dict.fromkeys(key for key in keys if key[0] == label))
         if len(members) < 2:
             raise StageError(
                 f"class {label} has {len(members)} image(s), at least 2 are wanted",
@@ -70,9 +88,9 @@ def stratified_split(
             )
         order = torch.randperm(len(members), generator=generator).tolist()
         held = min(max(1, round(len(members) * validation_share)), len(members) - 1)
-        validation += [members[index] for index in order[:held]]
-        training += [members[index] for index in order[held:]]
-    return sorted(training), sorted(validation)
+        validates |= {members[index] for index in order[:held]}
+    training = [index for index, key in enumerate(keys) if key not in validates]
+    return training, [index for index, key in enumerate(keys) if key in validates]
 
 
 def batch_size_for(images: int, wanted: int) -> int:
@@ -112,13 +130,26 @@ class Augmented(Dataset[tuple[Tensor, Tensor]]):
 
 
 def training_loader(
-    images: Images, image_px: int, batch_size: int, seed: int
+    images: Images, image_px: int, batch_size: int, seed: int, *, rank: int = 0, workers: int = 1
 ) -> DataLoader[tuple[Tensor, Tensor]]:
-    """Shuffled, augmented batches: float ``(b, 3, px, px)`` in [0, 1] and labels ``(b,)``."""
+    """Shuffled, augmented batches: float ``(b, 3, px, px)`` in [0, 1] and labels ``(b,)``.
+
+    Args:
+        batch_size: of all workers together; see :func:`batch_size_for`.
+        rank, workers: whose share of the images and of a batch it is, of how many.
+    """
+    data, generator = Augmented(images, image_px), torch.Generator().manual_seed(seed)
+    size = max(batch_size_for(len(images), batch_size) // workers, min(2, len(images)))
+    share = -(-len(images) // workers)
+    sampler = (
+        DistributedSampler(data, num_replicas=workers, rank=rank, seed=seed)
+        if workers > 1
+        else RandomSampler(data, generator=generator)
+    )
     return DataLoader(
-        Augmented(images, image_px),
-        batch_size=batch_size_for(len(images), batch_size),
-        shuffle=True,
-        drop_last=len(images) % batch_size_for(len(images), batch_size) == 1,
-        generator=torch.Generator().manual_seed(seed),
+        data,
+        batch_size=size,
+        sampler=sampler,
+        drop_last=share % size == 1,
+        generator=generator,
     )

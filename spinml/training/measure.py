@@ -16,7 +16,7 @@ from spinml.images import Mask, Photo, cut_out, encode_png, on_plain_ground
 from spinml.preference import BACKGROUND, OBJECT_SEGMENTS
 from spinml.privacy.background import take_background
 from spinml.synthesis.dataset import ShardDataset, decode_image, decode_mask
-from spinml.training.data import load_images, stratified_split
+from spinml.training.data import load_images, split_rows
 from spinml.training.embedders import Embedder
 from spinml.training.evaluate import evaluate
 from spinml.training.model import HISTORY_FILE, load_classifier
@@ -83,11 +83,9 @@ def _embed_prompts(dataset: ShardDataset, embedder: Embedder) -> dict[str, np.nd
 def validate(dataset: ShardDataset, model_folder: Path) -> dict[str, Any]:
     """Figures of the stored classifier on the validation images of its own split."""
     classifier, description = load_classifier(model_folder)
-    images = load_images(dataset, description.image_px)
-    _, held = stratified_split(
-        images.labels.tolist(), description.validation_share, description.seed
-    )
-    return asdict(evaluate(classifier, images.select(held), torch.device("cpu")))
+    _, held = split_rows(dataset, description.validation_share, description.seed)
+    images = load_images(dataset, description.image_px, held)
+    return asdict(evaluate(classifier, images, torch.device("cpu")))
 
 
 def write_samples(dataset: ShardDataset, out: Path, *, boxes: bool) -> list[dict[str, str]]:

@@ -64,8 +64,10 @@ def run_export(context: StageContext) -> dict[str, Any]:
     classifier, description = load_classifier(context.inputs["model"])
     path = context.out / ONNX_FILE
     export_onnx(classifier, description, path)
-    images = load_images(ShardDataset(*dataset_folders(context.inputs)), description.image_px)
-    pixels = images.pixels[:_CHECKED_IMAGES].permute(0, 2, 3, 1).contiguous().numpy()
+    dataset = ShardDataset(*dataset_folders(context.inputs))
+    some = range(min(_CHECKED_IMAGES, len(dataset)))
+    images = load_images(dataset, description.image_px, some)
+    pixels = images.pixels.permute(0, 2, 3, 1).contiguous().numpy()
     difference = check_onnx(path, classifier, pixels)
     return {"bytes": path.stat().st_size, "largest_difference": difference}
 

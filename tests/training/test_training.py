@@ -20,7 +20,14 @@ from spinml.synthesis.dataset import ShardDataset
 from spinml.synthesis.text_image import TextImageEncoder
 from spinml.training.backbones import empty_backbone, load_backbone
 from spinml.training.classifier import Epoch, Hooks, fit
-from spinml.training.data import Augmented, batch_size_for, load_images, stratified_split
+from spinml.training.data import (
+    Augmented,
+    Images,
+    batch_size_for,
+    load_images,
+    stratified_split,
+    training_loader,
+)
 from spinml.training.embedders import load_embedder
 from spinml.training.evaluate import evaluate
 from spinml.training.export import check_onnx
@@ -131,13 +138,37 @@ def test_a_distributed_trainer_can_step_in(config: ServerConfig, dataset_folder:
 
 
 def test_split_is_stratified_and_fixed_by_the_seed() -> None:
-    labels = [0] * 10 + [1] * 20
-    training, validation = stratified_split(labels, 0.2, 1)
+    labels, seeds = [0] * 10 + [1] * 20, list(range(30))
+    training, validation = stratified_split(labels, seeds, 0.2, 1)
     assert sorted(training + validation) == list(range(30))
     assert sum(index < 10 for index in validation) == 2
-    assert (training, validation) == stratified_split(labels, 0.2, 1)
+    assert (training, validation) == stratified_split(labels, seeds, 0.2, 1)
     with pytest.raises(StageError, match="class 1 has 1 image"):
-        stratified_split([0, 0, 1], 0.2, 1)
+        stratified_split([0, 0, 1], [0, 1, 2], 0.2, 1)
+
+
+def test_images_of_one_seed_in_a_mixture_stay_on_one_side() -> None:
+    labels, seeds = [0] * 10 + [1] * 10, list(range(20))
+    training, validation = stratified_split(labels * 2, seeds * 2, 0.2, 1)
+    assert len(validation) == 2 * len(stratified_split(labels, seeds, 0.2, 1)[1])
+    of_training = {(seeds * 2)[index] for index in training}
+    assert not of_training & {(seeds * 2)[index] for index in validation}
+
+
+def test_workers_share_a_batch_in_an_order_of_the_runs_seed() -> None:
+    images = Images(torch.zeros(240, 3, 8, 8, dtype=torch.uint8), torch.arange(240))
+
+    def order(seed: int, **share: int) -> list[list[int]]:
+        loader = training_loader(images, 8, 20, seed, **share)
+        return [labels.tolist() for _, labels in loader]
+
+    alone = order(0)
+    parts = [order(0, rank=rank, workers=2) for rank in range(2)]
+    assert len(parts[0]) == len(parts[1]) == len(alone) == 12
+    assert {len(batch) for part in parts for batch in part} == {10}
+    flat = sorted(label for part in parts for batch in part for label in batch)
+    assert flat == list(range(240))
+    assert order(1, rank=0, workers=2) != parts[0]
 
 
 @pytest.mark.parametrize(
