@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from string import Formatter
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from spinml.config.part import Part
 
@@ -12,7 +13,10 @@ DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 class CheckpointConfig(Part):
-    """Where the diffusion models come from: ``home``, a local folder or a hub name, each."""
+    """Where the diffusion models come from: each ``home``, a local folder or a hub name.
+
+    ``owner/model@revision`` pins a hub model to a commit, tag or branch.
+    """
 
     base: str = "home"
     inpainting: str | None = None
@@ -20,18 +24,34 @@ class CheckpointConfig(Part):
     controlnets: dict[str, str] = Field(default_factory=dict)
     """Feature → ControlNet; others: those inside ``base``'s folder (``controlnet_<feature>``)."""
     resolution_px: int = Field(default=128, ge=32, multiple_of=8)
-    revision: str | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     dtype: DType = "auto"
     """auto: bfloat16 where the device computes in it, else float32."""
 
 
+def _template(*fields: str) -> AfterValidator:
+    """A prompt template must have each of ``fields`` and no other."""
+
+    def check(template: str) -> str:
+        found = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+        if found != set(fields):
+            wanted = ", ".join(f"{{{name}}}" for name in fields)
+            raise ValueError(f"the template has the fields {sorted(found)}, wanted {wanted}")
+        return template
+
+    return AfterValidator(check)
+
+
 class PromptConfig(Part):
     """Prompt templates (§3.3: every object × class)."""
 
-    object: str = "a {token}{object} is {label}, plain background"
-    object_unlabelled: str = "a {token}{object}, plain background"
-    background: str = "a {token}{background}"
+    object: Annotated[str, _template("object", "label", "token")] = (
+        "a {token}{object} is {label}, plain background"
+    )
+    object_unlabelled: Annotated[str, _template("object", "token")] = (
+        "a {token}{object}, plain background"
+    )
+    background: Annotated[str, _template("background", "token")] = "a {token}{background}"
     negative: str = ""
     identifier_token: str = "xyz"
     """DreamBooth's rare token; stands in prompts of fine-tuned models alone."""
@@ -87,6 +107,15 @@ class CutoutConfig(Part):
     """Share of the image's frame that the object may touch."""
 
 
+_Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _ascending(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError("the first number is the least, the second the most")
+    return pair
+
+
 class GenerationConfig(Part):
     """Synthetic dataset (§3.3, B.2)."""
 
@@ -106,8 +135,8 @@ class GenerationConfig(Part):
     negatives: tuple[str, ...] = ("plain background", "a blurred shape, plain background")
     """Prompts of what is no object, for the label check (a softmax over the wanted classes alone
     passes anything)."""
-    scale_range: tuple[float, float] = (0.2, 0.6)
-    """The object's longer side as a share of the image's side."""
+    scale_range: Annotated[tuple[_Share, _Share], AfterValidator(_ascending)] = (0.2, 0.6)
+    """The object's longer side as a share of the image's side, least and most."""
     image_px: int | None = Field(default=None, ge=32)
     """Side of the dataset's images. None: ``checkpoint.resolution_px``, at which objects and
     backgrounds are drawn. Larger: placed objects keep the detail with which they were drawn, and
@@ -117,8 +146,8 @@ class GenerationConfig(Part):
 class TrainingConfig(Part):
     """The specialised classifier (§4.3, B.2)."""
 
-    backbone: str = "efficientnet_lite0"
-    """A key of spinml.training.backbones: efficientnet_lite0 (packaged weights), mobilenet_v2."""
+    backbone: Literal["efficientnet_lite0", "mobilenet_v2"] = "efficientnet_lite0"
+    """efficientnet_lite0, whose weights a package has, or mobilenet_v2, downloaded once."""
     weights: str | None = None
     """None: the backbone's own pretrained weights; or a local state-dict file (safetensors)."""
     frozen_share: float = Field(default=0.33, ge=0, le=1)

@@ -8,6 +8,7 @@ from typing import Any
 
 from spinml.bundle import SanitizedSegment
 from spinml.config import ServerConfig
+from spinml.pipeline.local_files import local_content
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import Stage, StageKind
 from spinml.request import BACKGROUND, TARGET, PrivacyPreference, Scheme, Task, TrainingRequest
@@ -86,6 +87,7 @@ class _Builder:
             "seed": self.request.seed,
             "prompts": self.config.prompts.model_dump(),
             "settings": self.config.expand.model_dump(),
+            "batch_size": self.config.generation.batch_size,
         }
         label = f"expand {self._named(segment)} from {segment.feature}"
         return self.add(StageKind.EXPAND, params, {"features": source}, label)
@@ -110,11 +112,12 @@ class _Builder:
                 "count": settings.class_images,
                 "steps": generation.steps,
                 "guidance_scale": generation.guidance_scale,
+                "batch_size": generation.batch_size,
             }
             inputs["class_images"] = self.add(
                 StageKind.PRIOR, prior, label=f"class images {segment.name}"
             )
-        states = self.states(segment.name)
+        states = self.states(segment.name) if settings.guess_labels else []
         tuned = common | {"settings": settings.model_dump(), "label_classes": states}
         return self.add(StageKind.FINETUNE, tuned, inputs, f"fine-tune {self._named(segment)}")
 
@@ -215,6 +218,7 @@ def make_plan(
         StageKind.TRAIN,
         common
         | {"settings": training.model_dump()}
+        | local_content(training.weights)
         | ({"version": MIXTURE_VERSION} if mixed else {}),
         datasets,
         "train",
@@ -232,7 +236,8 @@ def make_plan(
             "settings": config.measure.model_dump(),
             "checkpoint": checkpoint_id,
             "version": MEASURE_VERSION,
-        },
+        }
+        | local_content(config.measure.embedder),
         {"model": model, **datasets},
         "measure",
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,69 +20,8 @@ from spinml.config import CheckpointConfig
 from spinml.errors import CheckpointError, UnsafeWeightsError
 from spinml.synthesis.compute import Compute, select_compute
 from spinml.synthesis.identity import CONTROLNET, expandable_features, locate
+from spinml.synthesis.sources import Source, base_unet, inpainting_unet, saved_unet
 from spinml.synthesis.text_image import TextImageEncoder
-
-INPAINTING = "inpainting/unet"
-_PICKLES = {".bin", ".ckpt", ".msgpack", ".pickle", ".pkl", ".pt", ".pth"}
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where parts are loaded from: a local folder, or a model of the hub."""
-
-    name: str
-    folder: Path | None
-    revision: str | None
-
-    @classmethod
-    def find(cls, name: str, revision: str | None) -> _Source:
-        return cls(name, locate(name), revision)
-
-    def load(self, kind: Any, part: str, **options: Any) -> Any:
-        """``kind.from_pretrained`` of the subfolder ``part`` ("" for the source itself).
-
-        Raises:
-            UnsafeWeightsError: its weights are a pickle alone.
-            CheckpointError: the part is missing or damaged.
-        """
-        if issubclass(kind, torch.nn.Module):
-            options["use_safetensors"] = True
-        try:
-            if self.folder is not None:
-                _refuse_pickles(self.name, self.folder / part)
-                return kind.from_pretrained(self.folder / part, local_files_only=True, **options)
-            return kind.from_pretrained(
-                self.name, subfolder=part or None, revision=self.revision, **options
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                f"the part {part or 'itself'!r} of checkpoint {self.name!r} cannot be loaded: "
-                f"{type(error).__name__}",
-                remedy=self._remedy(),
-                details={"checkpoint": self.name, "parts": [part]},
-            ) from error
-
-    def _remedy(self) -> str:
-        if self.folder is None:
-            return "check the name and the network, or give a local folder in diffusers' layout"
-        return "the folder must have diffusers' layout, each part with its config and safetensors"
-
-
-def _refuse_pickles(name: str, folder: Path) -> None:
-    """Say it of a part that has weights, but only such as run code when they are read.
-
-    Raises:
-        UnsafeWeightsError: names the part.
-    """
-    files = {path.suffix for path in folder.glob("*") if path.is_file()}
-    if files & _PICKLES and ".safetensors" not in files:
-        raise UnsafeWeightsError(
-            f"the part {folder.name!r} of checkpoint {name!r} has its weights in a pickle alone, "
-            "which can run any code and is never loaded",
-            remedy="convert them: load it where you trust it and save_pretrained() it again, or "
-            "take a revision with safetensors",
-            details={"checkpoint": name, "parts": [folder.name]},
-        )
 
 
 class Checkpoint:
@@ -120,7 +58,7 @@ class Checkpoint:
             ConfigError: the device or precision cannot be had.
         """
         compute = select_compute(config)
-        source = _Source.find(config.base, config.revision)
+        source = Source.find(config.base)
         dtype = {"dtype": compute.dtype}
         loaders: dict[str, Callable[[], Any]] = {
             "vae": lambda: source.load(AutoencoderKL, "vae", dtype=torch.float32),
@@ -166,34 +104,17 @@ class Checkpoint:
         return scheduler
 
     def base_unet(self) -> UNet2DConditionModel:
-        """A fresh base UNet in float32, to train or to take differences of."""
-        source = _Source.find(self.config.base, self.config.revision)
-        unet = source.load(UNet2DConditionModel, "unet", dtype=torch.float32)
-        return unet.to(self.compute.device)
+        """A fresh base UNet in float32, to train."""
+        return base_unet(self.config).to(self.compute.device)
 
-    def inpainting_unet(self, dtype: torch.dtype | None = None) -> UNet2DConditionModel:
-        """The inpainting UNet: input channels are latents, mask (1), masked image's latents.
-
-        Args:
-            dtype: of its weights; None is the compute type.
+    def inpainting_unet(self) -> UNet2DConditionModel:
+        """The inpainting UNet, ready to sample: see :func:`spinml.synthesis.sources`.
 
         Raises:
             CheckpointError: there is none, or its channels do not fit the VAE.
         """
-        options = {"dtype": dtype or self.compute.dtype}
-        if self.config.inpainting is None:
-            source = _Source.find(self.config.base, self.config.revision)
-            unet = source.load(UNet2DConditionModel, INPAINTING, **options)
-        else:
-            source = _Source.find(self.config.inpainting, self.config.revision)
-            unet = source.load(UNet2DConditionModel, "unet", **options)
-        wanted, got = 2 * self.latent_shape[0] + 1, int(unet.config.in_channels)
-        if got != wanted:
-            raise CheckpointError(
-                f"the inpainting UNet takes {got} channels, {wanted} fit the VAE",
-                remedy="name an inpainting model of the same family in checkpoint.inpainting",
-            )
-        return _frozen(unet, self.compute)
+        channels, dtype = self.latent_shape[0], self.compute.dtype
+        return _frozen(inpainting_unet(self.config, channels, dtype), self.compute)
 
     def controlnet(self, feature: str) -> ControlNetModel:
         """The ControlNet for an L1 feature.
@@ -202,9 +123,9 @@ class Checkpoint:
             CheckpointError: there is none for ``feature``.
         """
         if feature in self.config.controlnets:
-            source, part = _Source.find(self.config.controlnets[feature], None), ""
+            source, part = Source.find(self.config.controlnets[feature]), ""
         else:
-            source = _Source.find(self.config.base, self.config.revision)
+            source = Source.find(self.config.base)
             part = f"{CONTROLNET}{feature}"
             known = expandable_features(self.config)
             if known is not None and feature not in known:
@@ -217,18 +138,13 @@ class Checkpoint:
                 )
         return _frozen(source.load(ControlNetModel, part, dtype=self.compute.dtype), self.compute)
 
-    def load_unet(self, folder: Path, dtype: torch.dtype | None = None) -> UNet2DConditionModel:
+    def load_unet(self, folder: Path) -> UNet2DConditionModel:
         """A UNet that a stage saved (fine-tuned or merged), ready to sample.
-
-        Args:
-            dtype: of its weights; None is the compute type.
 
         Raises:
             CheckpointError: missing or damaged.
         """
-        source = _Source(folder.name, folder, None)
-        unet = source.load(UNet2DConditionModel, "", dtype=dtype or self.compute.dtype)
-        return _frozen(unet, self.compute)
+        return _frozen(saved_unet(folder, self.compute.dtype), self.compute)
 
     @cached_property
     def text_image(self) -> TextImageEncoder | None:
@@ -238,8 +154,25 @@ class Checkpoint:
             return None
         return TextImageEncoder.load(folder / "text_image")
 
+    def judge(self, without: str) -> TextImageEncoder:
+        """:attr:`text_image`, where a setting needs it.
 
-def _load_all(source: _Source, loaders: dict[str, Callable[[], Any]]) -> dict[str, Any]:
+        Args:
+            without: what to set where there is none.
+
+        Raises:
+            CheckpointError: the checkpoint ships none.
+        """
+        if self.text_image is None:
+            raise CheckpointError(
+                f"checkpoint {self.config.base!r} has no text-image encoder to judge images with: "
+                "there is no folder text_image",
+                remedy=f"set {without}",
+            )
+        return self.text_image
+
+
+def _load_all(source: Source, loaders: dict[str, Callable[[], Any]]) -> dict[str, Any]:
     """Every part, or one error that names all that are missing."""
     parts: dict[str, Any] = {}
     failed: dict[str, CheckpointError] = {}
@@ -276,8 +209,3 @@ def shared_checkpoint(config: CheckpointConfig, identity: str) -> Checkpoint:
         identity: :func:`spinml.synthesis.identity.checkpoint_identity` of ``config``.
     """
     return _cached(config.model_dump_json(), identity)
-
-
-def save_unet(unet: UNet2DConditionModel, folder: Path) -> None:
-    """Write a UNet in diffusers' layout (safetensors) at half precision."""
-    unet.half().save_pretrained(folder)

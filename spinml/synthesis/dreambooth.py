@@ -153,12 +153,15 @@ def _train(
         parameters, lr=settings.learning_rate, weight_decay=1e-2, fused=True
     )
     noiser = DDPMScheduler.from_config(checkpoint.scheduler(1).config)
+    # Small gradients would be zero in float16.
+    compute = checkpoint.compute
+    scaler = torch.amp.GradScaler(compute.device.type, enabled=compute.dtype is torch.float16)
     losses: list[float] = []
     for step in range(settings.steps):
         parts = []
         for _ in range(settings.gradient_accumulation):
             loss = _loss(checkpoint, unet, examples, noiser, settings)
-            loss.backward()  # type: ignore[no-untyped-call]
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             parts.append(loss.detach())
         total = float(torch.stack(parts).sum())  # a GPU is waited for once a step
         if not total < float("inf"):
@@ -166,8 +169,10 @@ def _train(
                 f"fine-tuning's loss is {total} at step {step}, wanted a finite one",
                 remedy="lower finetune.learning_rate or set checkpoint.dtype to float32",
             )
+        scaler.unscale_(optimizer)
         torch.nn.utils.clip_grad_norm_(parameters, MAX_GRADIENT_NORM)
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
         optimizer.zero_grad(set_to_none=True)
         losses.append(total)
         progress(step + 1, settings.steps, "steps")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
 from spinml.config import CheckpointConfig
 from spinml.errors import CheckpointError
+from spinml.pipeline.local_files import folder_digest
 
 HOME = "home"
 CONTROLNET = "controlnet_"
 """How the folder of a feature's ControlNet inside a checkpoint is called, without the feature."""
-_CONTENT = {".safetensors", ".bin", ".json", ".txt", ".onnx"}
-"""Suffixes of the files that decide what a checkpoint draws."""
 
 
 def home_folder() -> Path:
@@ -26,7 +24,7 @@ def locate(name: str) -> Path | None:
     """The local folder that ``name`` means; None when it is a hub name.
 
     Args:
-        name: ``home``, a folder, or ``owner/model`` on the hub.
+        name: ``home``, a folder, or ``owner/model`` or ``owner/model@revision`` on the hub.
 
     Raises:
         CheckpointError: ``home`` is not bundled, or a path that is no folder.
@@ -39,13 +37,20 @@ def locate(name: str) -> Path | None:
             "the bundled checkpoint “home” is not in this installation",
             remedy="install a release, or train it with jobs/pretrain_home.py",
         )
-    if name.startswith(("/", ".", "~")) or name.count("/") != 1:
+    model, _ = split_revision(name)
+    if model.startswith(("/", ".", "~")) or model.count("/") != 1:
         raise CheckpointError(
-            "a checkpoint's name is neither a folder nor of the form owner/model",
+            "a checkpoint's name is neither a folder nor of the form owner/model[@revision]",
             remedy="give “home”, an existing folder, or a hub name",
             details={"name": name},
         )
     return None
+
+
+def split_revision(name: str) -> tuple[str, str | None]:
+    """A hub model's name and its revision, if ``name`` pins one: ``owner/model@revision``."""
+    model, _, revision = name.partition("@")
+    return model, revision or None
 
 
 def expandable_features(config: CheckpointConfig) -> frozenset[str] | None:
@@ -73,26 +78,14 @@ def checkpoint_identity(config: CheckpointConfig) -> str:
     if config.inpainting is not None:
         names["inpainting"] = config.inpainting
     names |= {f"controlnet_{feature}": name for feature, name in config.controlnets.items()}
-    parts = [f"{role}={source_identity(names[role], config.revision)}" for role in sorted(names)]
+    parts = [f"{role}={source_identity(names[role])}" for role in sorted(names)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def source_identity(name: str, revision: str | None) -> str:
+def source_identity(name: str) -> str:
     """Identity of one source: ``sha256:…`` of a folder, ``name@revision`` of a hub model."""
     folder = locate(name)
     if folder is None:
-        return f"{name}@{revision or 'main'}"
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix in _CONTENT:
-            state = path.stat()
-            content = _file_digest(path, state.st_mtime_ns, state.st_size)
-            digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
-    return f"sha256:{digest.hexdigest()}"
-
-
-@lru_cache(maxsize=1024)
-def _file_digest(path: Path, _mtime_ns: int, _size: int) -> str:
-    """SHA-256 of a file; read again only when its time or size changed."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        model, revision = split_revision(name)
+        return f"{model}@{revision or 'main'}"
+    return f"sha256:{folder_digest(folder)}"

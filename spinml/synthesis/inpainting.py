@@ -23,9 +23,9 @@ def merge(
 ) -> UNet2DConditionModel:
     """Add ``tuned − base`` to every parameter of ``inpainting``, in place, and return it.
 
-    All three in float32, or the difference drowns in rounding. The inpainting model's first
-    convolution has more input channels (noisy latents, then mask and masked latents); the
-    difference goes to those of the noisy latents, which come first.
+    ``inpainting`` and ``base`` in float32, or the difference drowns in rounding. The inpainting
+    model's first convolution has more input channels (noisy latents, then mask and masked latents);
+    the difference goes to those of the noisy latents, which come first.
 
     Raises:
         CheckpointError: the three do not have the same parameters in the same shapes.
@@ -40,7 +40,7 @@ def merge(
         )
     with torch.no_grad():
         for name, weight in inpainting.named_parameters():
-            change = theirs[0][name] - theirs[1][name]
+            change = theirs[0][name].float() - theirs[1][name]
             part = weight[:, : change.shape[1]] if name == INPUT_WEIGHT else weight
             part += change.to(part)
     return inpainting

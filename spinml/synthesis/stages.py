@@ -7,11 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from spinml.config import ExpandConfig, FinetuneConfig, PromptConfig
 from spinml.pipeline.stages import StageContext
 from spinml.preference import BACKGROUND
 from spinml.synthesis.captions import guess_labels, target_captions
-from spinml.synthesis.checkpoint import Checkpoint, save_unet, shared_checkpoint
+from spinml.synthesis.checkpoint import Checkpoint, shared_checkpoint
 from spinml.synthesis.controlnet import expand_features
 from spinml.synthesis.diffusion import Order, Sampler, Tick
 from spinml.synthesis.dreambooth import finetune
@@ -25,6 +27,7 @@ from spinml.synthesis.references import (
     write_images,
 )
 from spinml.synthesis.seeds import derive_seed
+from spinml.synthesis.sources import base_unet, inpainting_unet, save_unet, saved_unet
 from spinml.synthesis.subjects import UNET
 
 
@@ -47,7 +50,7 @@ def run_expand(context: StageContext) -> dict[str, Any]:
         prompt=prompts.of_segment(params["segment"], params["words"], tuned=False),
         negative=prompts.negative,
         seed=params["seed"],
-        batch_size=context.config.generation.batch_size,
+        batch_size=params["batch_size"],
         tick=_tick(context, total),
     )
     write_images(context.out, images)
@@ -68,7 +71,7 @@ def run_prior(context: StageContext) -> dict[str, Any]:
         steps=params["steps"],
         guidance_scale=params["guidance_scale"],
         negative=prompts.negative,
-        batch_size=context.config.generation.batch_size,
+        batch_size=params["batch_size"],
     )
     seeds = [derive_seed(params["seed"], "class image", number) for number in range(count)]
     order = Order([prompt] * count, seeds)
@@ -116,13 +119,16 @@ def run_finetune(context: StageContext) -> dict[str, Any]:
 def run_merge(context: StageContext) -> dict[str, Any]:
     """MERGE (§3.3): inpainting + "tuned_unet" − base → ``unet/``.
 
+    On a CPU, whatever the checkpoint's device, and of its parts the UNets alone.
+
     Raises:
         CheckpointError: the models do not fit each other.
     """
-    checkpoint = _checkpoint(context)
-    base = checkpoint.base_unet()
-    tuned = checkpoint.load_unet(context.inputs["tuned_unet"] / UNET, base.dtype)
-    merged = merge(checkpoint.inpainting_unet(base.dtype), tuned, base)
+    config = context.config.checkpoint
+    base = base_unet(config)
+    tuned = saved_unet(context.inputs["tuned_unet"] / UNET, torch.float16)
+    merged = inpainting_unet(config, int(base.config.in_channels), torch.float32)
+    merge(merged, tuned, base)
     save_unet(merged, context.out / UNET)
     return {"parameters": merged.num_parameters()}
 
@@ -150,9 +156,9 @@ def _captions(
     words, labels = params["words"], list(params["label_classes"])
     if params["segment"] == BACKGROUND:
         return [prompts.background(words, tuned=True)] * len(references), {}
-    encoder = checkpoint.text_image if settings.guess_labels and labels else None
-    if encoder is None:
+    if not (settings.guess_labels and labels):
         return [prompts.unlabelled(words, tuned=True)] * len(references), {}
+    encoder = checkpoint.judge("finetune.guess_labels to false")
     images = [reference.image for reference in references]
     guesses = guess_labels(encoder, images, prompts, words, labels)
     counts = Counter(guess or "unsure" for guess in guesses)

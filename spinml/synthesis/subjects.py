@@ -53,10 +53,14 @@ class Subject:
 
         The negatives stand among the prompts: a softmax over the wanted ones alone passes
         anything. Without a status, the object's plain prompt stands against the negatives.
+
+        Raises:
+            CheckpointError: it has no text-image encoder, and a label check is configured.
         """
-        encoder, least = checkpoint.text_image, settings.min_label_probability
-        if encoder is None or least <= 0:
+        least = settings.min_label_probability
+        if least <= 0:
             return [True] * len(images)
+        encoder = checkpoint.judge("generation.min_label_probability to 0")
         if self.labels:
             wanted = self.prompts.object_by_class(self.words, self.labels, tuned=False)
             columns = list(labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,11 +112,42 @@ def test_another_background_preference_keeps_the_target_and_its_drawings() -> No
         {"config": {"finetune": {"steps": 7}}},
         {"checkpoint": "home-2"},
         {"image": b"other pixels"},
-        {"label_classes": ["eating", "playing"]},
     ],
 )
 def test_what_a_fine_tune_depends_on_is_in_its_key(change: dict[str, Any]) -> None:
     assert digest(plan(**change), "fine-tune target") != digest(plan(), "fine-tune target")
+
+
+@pytest.mark.parametrize("guess_labels", [False, True])
+def test_a_fine_tune_depends_on_the_classes_where_captions_name_them(guess_labels: bool) -> None:
+    config = {"finetune": {"guess_labels": guess_labels}}
+    plans = [plan(config=config, label_classes=[one, "eating"]) for one in ("playing", "asleep")]
+    assert len({digest(each, "fine-tune target") for each in plans}) == 1 + guess_labels
+
+
+def test_what_the_base_model_draws_depends_on_its_batches() -> None:
+    plans = [plan("L1", config={"generation": {"batch_size": size}}) for size in (4, 8)]
+    for label in ("expand target from canny", "class images target"):
+        assert len({digest(each, label) for each in plans}) == 2
+
+
+def test_a_local_models_content_is_in_the_keys_of_what_takes_it(tmp_path: Path) -> None:
+    weights, embedder = tmp_path / "weights.safetensors", tmp_path / "embedder"
+    embedder.mkdir()
+    config = {"training": {"weights": str(weights)}, "measure": {"embedder": str(embedder)}}
+    found = []
+    for content in (b"one", b"another"):
+        weights.write_bytes(content)
+        (embedder / "model.safetensors").write_bytes(content)
+        found.append(plan(config=config))
+    first, second = found
+    assert first.results["dataset"] == second.results["dataset"]
+    for role in ("model", "export", "measure"):
+        assert first.results[role] != second.results[role]
+    (embedder / "model.safetensors").write_bytes(b"a third")
+    third = plan(config=config)
+    assert third.results["model"] == second.results["model"]
+    assert third.results["measure"] != second.results["measure"]
 
 
 @pytest.mark.parametrize(

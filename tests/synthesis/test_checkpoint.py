@@ -4,15 +4,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from transformers import CLIPTokenizer
 
 from spinml.config import CheckpointConfig, ServerConfig
 from spinml.errors import CheckpointError, ConfigError
 from spinml.synthesis.checkpoint import Checkpoint
 from spinml.synthesis.compute import select_device
-from spinml.synthesis.identity import checkpoint_identity, locate
+from spinml.synthesis.identity import checkpoint_identity, locate, source_identity
+from spinml.synthesis.sources import Source
 
 
 def test_a_folder_is_loaded_with_its_parts(checkpoint: Checkpoint) -> None:
@@ -73,11 +76,41 @@ def test_identity_follows_the_content_not_the_place(
 
 
 def test_identity_of_a_hub_model_is_its_name_and_revision() -> None:
-    first = CheckpointConfig(base="owner/model", revision="a")
+    first = CheckpointConfig(base="owner/model@a", controlnets={"canny": "owner/other"})
     assert checkpoint_identity(first) == checkpoint_identity(first)
-    assert checkpoint_identity(first) != checkpoint_identity(
-        first.model_copy(update={"revision": "b"})
-    )
+    for change in ({"base": "owner/model@b"}, {"controlnets": {"canny": "owner/other@a"}}):
+        assert checkpoint_identity(first) != checkpoint_identity(first.model_copy(update=change))
+    assert source_identity("owner/model") == source_identity("owner/model@main")
+
+
+@pytest.mark.parametrize("name", ["owner/model@refs/pr/3", "owner/model"])
+def test_a_hub_model_is_asked_for_at_its_revision(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def from_pretrained(name: str, **options: Any) -> str:
+        asked.append((name, options["subfolder"], options["revision"]))
+        return "loaded"
+
+    monkeypatch.setattr(CLIPTokenizer, "from_pretrained", from_pretrained)
+    assert Source.find(name).load(CLIPTokenizer, "tokenizer") == "loaded"
+    assert asked == [("owner/model", "tokenizer", name.partition("@")[2] or None)]
+
+
+def test_weights_that_are_there_at_half_precision_alone_are_taken(
+    checkpoint_folder: Path, tmp_path: Path
+) -> None:
+    """As those of SD 1.5's inpainting model are on the hub."""
+    copy = shutil.copytree(checkpoint_folder, tmp_path / "half")
+    folder = copy / "inpainting" / "unet"
+    plain = folder / "diffusion_pytorch_model.safetensors"
+    plain.rename(folder / "diffusion_pytorch_model.fp16.safetensors")
+    config = CheckpointConfig(base=str(copy), resolution_px=64)
+    assert Checkpoint.load(config).inpainting_unet().config.in_channels == 9
+    (folder / "diffusion_pytorch_model.fp16.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="inpainting/unet"):
+        Checkpoint.load(config).inpainting_unet()
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./nothing", "nothing"])

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from copy import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from spinml.config import FinetuneConfig, PromptConfig
+from spinml.config import FinetuneConfig, PromptConfig, ServerConfig
 from spinml.errors import CheckpointError
+from spinml.pipeline.stages import Stage, StageContext, StageKind
 from spinml.synthesis.captions import guess_labels, target_captions
 from spinml.synthesis.checkpoint import Checkpoint
 from spinml.synthesis.dreambooth import finetune, prior_preserving_loss
@@ -15,6 +18,11 @@ from spinml.synthesis.examples import CachedExamples, ReferenceSet, UncachedExam
 from spinml.synthesis.inpainting import merge
 from spinml.synthesis.prompts import Prompts
 from spinml.synthesis.references import prepare_references
+from spinml.synthesis.sources import inpainting_unet, save_unet, saved_unet
+from spinml.synthesis.stages import run_merge
+
+ROUNDED = {"atol": 1e-3, "rtol": 0.0}
+"""A tuned UNet is stored at half precision."""
 
 
 def _references(count: int = 3) -> ReferenceSet:
@@ -122,16 +130,40 @@ def test_merging_adds_the_change_and_keeps_the_mask_channels(checkpoint: Checkpo
     with torch.no_grad():
         for weight in tuned.parameters():
             weight += 0.25
-    plain = checkpoint.inpainting_unet(torch.float32)
-    merged = merge(checkpoint.inpainting_unet(torch.float32), tuned, base)
+    plain, inpainting = (inpainting_unet(checkpoint.config, 4, torch.float32) for _ in range(2))
+    merged = merge(inpainting, tuned.half(), base)
     change = merged.conv_in.weight - plain.conv_in.weight
-    torch.testing.assert_close(change[:, :4], torch.full_like(change[:, :4], 0.25))
+    torch.testing.assert_close(change[:, :4], torch.full_like(change[:, :4], 0.25), **ROUNDED)
     assert not change[:, 4:].any()
-    torch.testing.assert_close(merged.conv_out.weight, plain.conv_out.weight + 0.25)
+    wanted = plain.conv_out.weight + 0.25
+    torch.testing.assert_close(merged.conv_out.weight, wanted, **ROUNDED)
+
+
+def test_a_worker_without_a_gpu_merges_for_a_checkpoint_on_one(
+    checkpoint: Checkpoint, config: ServerConfig, tmp_path: Path
+) -> None:
+    on_gpu = config.checkpoint.model_copy(update={"device": "cuda", "dtype": "float16"})
+    save_unet(checkpoint.base_unet(), tmp_path / "tuned" / "unet")
+    context = StageContext(
+        Stage(StageKind.MERGE, {}),
+        {"tuned_unet": tmp_path / "tuned"},
+        tmp_path,
+        config.model_copy(update={"checkpoint": on_gpu}),
+    )
+    assert run_merge(context)["parameters"] > 0
+    assert saved_unet(tmp_path / "unet", torch.float32).config.in_channels == 9
+
+
+def test_labels_cannot_be_guessed_without_an_encoder(checkpoint: Checkpoint) -> None:
+    lacking = copy(checkpoint)
+    lacking.__dict__["text_image"] = None
+    with pytest.raises(CheckpointError, match="no text-image encoder") as caught:
+        lacking.judge("finetune.guess_labels to false")
+    assert caught.value.remedy == "set finetune.guess_labels to false"
 
 
 def test_models_of_other_shapes_are_not_merged(checkpoint: Checkpoint) -> None:
     tuned = checkpoint.base_unet()
     tuned.conv_out = torch.nn.Conv2d(8, 3, 3)
     with pytest.raises(CheckpointError, match=r"conv_out.weight"):
-        merge(checkpoint.inpainting_unet(torch.float32), tuned, checkpoint.base_unet())
+        merge(inpainting_unet(checkpoint.config, 4, torch.float32), tuned, checkpoint.base_unet())
