@@ -21,6 +21,7 @@ from rich.table import Table
 from spinml.config import ServerConfig, load_config
 from spinml.device.client import Client
 from spinml.device.described import DescribedFigure, described
+from spinml.device.key import api_key
 from spinml.device.ledger import Ledger
 from spinml.device.measures import measure_segments
 from spinml.device.photos import Loaded, load_photos
@@ -153,10 +154,9 @@ def run_demo(settings: DemoSettings, console: Console) -> DemoResult:
     console.print(f"[bold]1[/] On the device: {len(photos)} photos sanitized as {request.privacy}")
     console.print("[bold]2[/] Starting Ray and the service on this machine …")
     with ExitStack() as stack:
-        service = stack.enter_context(
-            running_service(config, key_path=settings.out / "server" / "api_key")
-        )
-        client = stack.enter_context(Client(service.url, service.key))
+        key_path = settings.out / "server" / "api_key"
+        service = stack.enter_context(running_service(config, key_path=key_path))
+        client = stack.enter_context(Client(service.url, api_key(key_path)))
         run = submit_recorded(
             client, sanitized, leakage, ledger=Ledger(settings.out / "ledger.jsonl")
         ).id

@@ -55,6 +55,7 @@ def service(
 
 @pytest.fixture
 def client(service: RunningService) -> Iterator[Client]:
+    assert service.key is not None
     with Client(service.url, service.key) as connected:
         yield connected
 
@@ -82,6 +83,7 @@ def first_run(service: RunningService, tmp_path_factory: pytest.TempPathFactory)
     """A run at (L2, L1): fine-tuning twice, expand, merge, everything."""
     sanitized = sanitize(request_of("L2", "L1"), photos())
     ledger = Ledger(tmp_path_factory.mktemp("ledger") / "ledger.jsonl")
+    assert service.key is not None
     with Client(service.url, service.key) as client:
         run = submit_recorded(client, sanitized, measure_leakage(sanitized), ledger=ledger).id
         states = follow(client, run)

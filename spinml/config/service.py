@@ -58,6 +58,8 @@ class LoadConfig(Part):
 
     max_requests: int = Field(default=200, ge=1)
     """At work at once; 40 threads carry them out, the others wait."""
+    max_uploads_per_tenant: int = Field(default=20, ge=1)
+    """Bodies that arrive at once, as slowly as they may: else one key could take every place."""
     max_listeners: int = Field(default=1000, ge=1)
     """Event streams and long polls held open: they wait without a thread."""
     max_listeners_per_tenant: int = Field(default=500, ge=1)

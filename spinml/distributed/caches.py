@@ -10,6 +10,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from spinml.errors import ArtifactError
 from spinml.pipeline.cache import NodeCache
+from spinml.pipeline.scratch import sweep
 from spinml.pipeline.stages import ArtifactKey
 
 TIMEOUT_S = 60.0
@@ -42,7 +43,9 @@ def evict_everywhere(keys: Sequence[ArtifactKey], timeout_s: float = TIMEOUT_S) 
 
 
 def evict_here(keys: Sequence[ArtifactKey]) -> None:
-    """Forget artifacts on this node."""
+    """Forget artifacts on this node, and what killed processes left of any."""
     cache = NodeCache()
     for key in keys:
         cache.evict(key)
+    sweep()
+    sweep(cache.folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from spinml.distributed.operations import load
 from spinml.distributed.resources import actor_options, settle_process
 from spinml.logs import configure
 from spinml.pipeline.execution import StageTask, Workplace
+from spinml.pipeline.scratch import scratch
 from spinml.pipeline.stages import Progress, Stage
 from spinml.synthesis.shards import plan_shards
 
@@ -117,8 +117,8 @@ class ShardActor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         for index, name in zip(batch["index"], batch["name"], strict=True):
-            with tempfile.TemporaryDirectory(prefix="spinml-shard-") as folder:
-                path = Path(folder) / str(name)
+            with scratch("shard") as folder:
+                path = folder / str(name)
                 self._source.draw(int(index), path, self._progress.for_part(str(name)))
                 self._workplace.store.put_file(self._task.key, str(name), path)
         return {"name": batch["name"]}
@@ -200,8 +200,7 @@ def _finish(
 ) -> None:
     """Read every shard back, write the card beside them, and the manifest last."""
     store, key = workplace.store, task.key
-    with tempfile.TemporaryDirectory(prefix="spinml-dataset-") as path:
-        folder = Path(path)
+    with scratch("dataset") as folder:
         shards = [shard.name for shard in kind.plan(task.stage.params)]
         entries = store.download(key, shards, folder)
         figures = kind.finish(folder, task.stage)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from spinml.logs import configure
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.execution import StageTask, Workplace
 from spinml.pipeline.manifest import FileEntry, files_below
+from spinml.pipeline.scratch import scratch
 from spinml.pipeline.stages import ArtifactKey, StageContext, StageFunction, silent
 
 _KEPT = "kept.tar"
@@ -32,19 +32,22 @@ _KEPT = "kept.tar"
 def train_classifier(context: StageContext) -> dict[str, Any]:
     """What runs in each of Ray Train's workers: :func:`spinml.training.classifier.fit`.
 
-    Ray shares out the batches and averages the gradients; every worker evaluates all of the
-    validation images, so that all keep the same epoch. Files: see
+    Each worker takes its share of every batch and Ray averages the gradients; every worker
+    evaluates all of the validation images, so that all keep the same epoch. Files: see
     :func:`spinml.training.stages.save_trained`.
     """
     from spinml.synthesis.dataset import ShardDataset, dataset_folders
     from spinml.training.classifier import Hooks, fit
     from spinml.training.stages import save_trained
 
+    ranks = ray_train.get_context()
     hooks = Hooks(
         prepare_model=ray_torch.prepare_model,
         prepare_loader=ray_torch.prepare_data_loader,
         report=lambda epoch: ray_train.report(epoch.as_dict()),
         progress=context.progress,
+        rank=ranks.get_world_rank(),
+        workers=ranks.get_world_size(),
     )
     settings = TrainingConfig.model_validate(context.params["settings"])
     dataset = ShardDataset(*dataset_folders(context.inputs))
@@ -79,9 +82,9 @@ class _InStore:
     def restore(self, file: Path) -> bool:
         if _KEPT not in self.store.list_files(self.key):
             return False
-        with tempfile.TemporaryDirectory(prefix="spinml-train-") as folder:
-            self.store.download(self.key, [_KEPT], Path(folder))
-            shutil.move(Path(folder) / _KEPT, file)
+        with scratch("train") as folder:
+            self.store.download(self.key, [_KEPT], folder)
+            shutil.move(folder / _KEPT, file)
         return True
 
 
@@ -113,7 +116,7 @@ def train(task: StageTask, workplace: Workplace, loop: str, progress: BoardProgr
     resources = workplace.config.resources.training
     strays = set(workplace.store.list_files(task.key)) - {_KEPT}
     workplace.store.delete_files(task.key, strays)
-    with tempfile.TemporaryDirectory(prefix="spinml-train-") as folder:
+    with scratch("train") as folder:
         trainer = ray_torch.TorchTrainer(
             _work,
             train_loop_config={"job": _Job(task, workplace, loop, progress)},
@@ -125,7 +128,7 @@ def train(task: StageTask, workplace: Workplace, loop: str, progress: BoardProgr
             ),
             run_config=ray_train.RunConfig(
                 name=task.stage.digest[:16],
-                storage_path=folder,
+                storage_path=str(folder),
                 # A death is the executor's to retry; Ray Train would retry a cancelled run, too.
                 failure_config=ray_train.FailureConfig(max_failures=0),
             ),
@@ -164,8 +167,7 @@ def _work(config: Mapping[str, Any]) -> tuple[list[FileEntry], dict[str, Any]]:
     rank = ray_train.get_context().get_world_rank()
     loop: StageFunction = load(job.loop)
     inputs = workplace.fetch_inputs(task)
-    with tempfile.TemporaryDirectory(prefix="spinml-train-") as path:
-        out = Path(path)
+    with scratch("train") as out:
         progress = job.progress if rank == 0 else silent
         kept = _InStore(workplace.store, task.key)
         context = StageContext(task.stage, inputs, out, workplace.config, progress, kept)

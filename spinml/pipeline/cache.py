@@ -8,15 +8,14 @@ import os
 import shutil
 import tempfile
 import time
-import uuid
 from pathlib import Path
 
 from spinml.pipeline.artifacts import ArtifactStore
+from spinml.pipeline.scratch import scratch, sweep
 from spinml.pipeline.stages import ArtifactKey
 
 CACHE_ENV = "SPINML_CACHE_DIR"
 KEEP_S = 6 * 3600.0
-_UNFINISHED = ".part-"
 
 
 def default_folder() -> Path:
@@ -51,13 +50,10 @@ class NodeCache:
                 return home
         self.prune()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        unfinished = self.folder / f"{_UNFINISHED}{uuid.uuid4().hex}"
-        try:
+        with scratch("fetch", self.folder) as unfinished:
             store.fetch(key, unfinished)
             home.parent.mkdir(parents=True, exist_ok=True)
             self._appear(unfinished, home)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
         return home
 
     @staticmethod
@@ -73,28 +69,26 @@ class NodeCache:
 
     def evict(self, key: ArtifactKey) -> None:
         """Forget an artifact on this node; renamed first, so that no other worker is half-way."""
-        gone = self.folder / f"{_UNFINISHED}{uuid.uuid4().hex}"
-        try:
-            (self.folder / key.path).rename(gone)
-        except FileNotFoundError:  # not here, or another process evicts it
-            return
-        with contextlib.suppress(FileNotFoundError):  # pruned by another process
-            shutil.rmtree(gone)
+        home = self.folder / key.path
+        if home.is_dir():
+            # Another process may evict it just now.
+            with scratch("evict", self.folder) as gone, contextlib.suppress(FileNotFoundError):
+                home.rename(gone / home.name)
 
     def prune(self) -> None:
-        """Remove what was not used for ``keep_s``, and downloads that a crash left behind.
+        """Remove what was not used for ``keep_s``, and what killed processes left unfinished.
 
         Other workers fetch, evict and prune meanwhile.
         """
+        sweep(self.folder)
         oldest = time.time() - self.keep_s
-        artifacts = (
+        artifacts = [
             home
             for tenant in _folders(self.folder)
             for kind in _folders(tenant)
             for home in _folders(kind)
-        )
-        unfinished = (home for home in _folders(self.folder) if home.name.startswith(_UNFINISHED))
-        for home in [*artifacts, *unfinished]:
+        ]
+        for home in artifacts:
             with contextlib.suppress(FileNotFoundError):
                 if home.stat().st_mtime < oldest:
                     shutil.rmtree(home, ignore_errors=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.cache import NodeCache
 from spinml.pipeline.filesystems import no_room
 from spinml.pipeline.plan import Plan
+from spinml.pipeline.scratch import scratch, sweep
 from spinml.pipeline.stages import ArtifactKey, Progress, Stage, StageContext, StageFunction
 
 NODE_FULL = "the disk of a worker's node is full"
@@ -49,7 +49,8 @@ class Workplace:
     cache: NodeCache
 
     def fetch_inputs(self, task: StageTask) -> dict[str, Path]:
-        """Role → local folder of the input artifact."""
+        """Role → local folder of the input artifact; what killed processes left goes first."""
+        sweep()
         return {role: self.cache.fetch(self.store, key) for role, key in task.inputs.items()}
 
     def execute(self, task: StageTask, function: StageFunction, progress: Progress) -> None:
@@ -63,8 +64,7 @@ class Workplace:
         started = time.monotonic()
         inputs = self.fetch_inputs(task)
         try:
-            with tempfile.TemporaryDirectory(prefix=f"spinml-{task.stage.kind}-") as folder:
-                out = Path(folder)
+            with scratch(task.stage.kind) as out:
                 context = StageContext(task.stage, inputs, out, self.config, progress)
                 figures = dict(function(context))
                 figures["seconds"] = round(time.monotonic() - started, 3)

@@ -1,16 +1,20 @@
-"""ASGI middleware: how many requests a replica works on at once; one more is sent away at once.
+"""How many requests a replica works on at once; one more is sent away at once.
 
 Without a bound, a service that gets more than it can do answers everybody later and later. Here who
 comes too many is told so in a moment, before its key or body cost anything, and when to try again.
+An upload keeps its place for as long as it takes, so that each tenant has a part of them only.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spinml.errors import OverloadedError
+from spinml.errors import OverloadedError, RateLimitedError
 from spinml.service.answers import error_response
 
 ALWAYS_TAKEN = ("/healthz", "/readyz")
@@ -34,6 +38,33 @@ class Place:
         if self._ongoing is not None:
             self._ongoing.requests -= 1
             self._ongoing = None
+
+
+class Uploads:
+    """The bodies that arrive just now, on one event loop."""
+
+    def __init__(self, *, most_per_tenant: int) -> None:
+        self._most_per_tenant = most_per_tenant
+        self._by_tenant: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, tenant: str) -> Iterator[None]:
+        """Receive a body of ``tenant``.
+
+        Raises:
+            RateLimitedError: as many of this tenant's arrive as may.
+        """
+        if self._by_tenant[tenant] >= self._most_per_tenant:
+            raise RateLimitedError(
+                f"{self._most_per_tenant} uploads of yours arrive, no more are taken at once",
+                remedy="try again after Retry-After",
+                details={"max_uploads_per_tenant": self._most_per_tenant},
+            )
+        self._by_tenant[tenant] += 1
+        try:
+            yield
+        finally:
+            self._by_tenant[tenant] -= 1
 
 
 class AdmissionMiddleware:

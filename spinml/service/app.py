@@ -9,7 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from spinml import __version__
 from spinml.service import account_routes, follow_routes, health_routes, result_routes, run_routes
-from spinml.service.admission import AdmissionMiddleware
+from spinml.service.admission import AdmissionMiddleware, Uploads
 from spinml.service.answers import add_error_handlers
 from spinml.service.guard import BodyMiddleware, GuardMiddleware
 from spinml.service.health import Readiness
@@ -38,6 +38,7 @@ def create_app(state: ServiceState) -> FastAPI:
     app.state.readiness = Readiness.of(state)
     service = state.config.service
     app.state.listeners = Listeners.of(state.database, service.load)
+    app.state.uploads = Uploads(most_per_tenant=service.load.max_uploads_per_tenant)
     app.add_middleware(
         BodyMiddleware,
         max_body_bytes=service.limits.max_body_bytes,

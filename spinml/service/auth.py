@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityS
 
 from spinml.errors import InvalidRequestError
 from spinml.service import runs
+from spinml.service.admission import Uploads
 from spinml.service.keys import refused
 from spinml.service.listeners import Listeners
 from spinml.service.models import Run, Scope
@@ -44,6 +45,17 @@ def current_listeners(request: Request) -> Listeners:
 
 
 AllListeners = Annotated[Listeners, Depends(current_listeners)]
+
+
+def current_uploads(request: Request) -> Uploads:
+    """All bodies that arrive in this process."""
+    uploads = request.app.state.uploads
+    if not isinstance(uploads, Uploads):
+        raise TypeError("the app was not made by create_app")
+    return uploads
+
+
+AllUploads = Annotated[Uploads, Depends(current_uploads)]
 
 
 def current_tenant(

@@ -25,11 +25,17 @@ def serve(
 ) -> None:
     """Serve until Ctrl-C."""
     from spinml.device.key import key_file
-    from spinml.service.launch import RunningService, serve_forever
+    from spinml.service.launch import DEFAULT_TENANT, RunningService, serve_forever
 
     def announce(service: RunningService) -> None:
         typer.echo(f"SpinML serves at {service.url}")
-        typer.echo(f"this machine's API key lies in {key_file()}")
+        if service.key is not None:
+            typer.echo(f"this machine's API key lies in {key_file()}")
+        else:
+            typer.echo(
+                f"this machine has no API key: its tenant {DEFAULT_TENANT} was deleted; "
+                "spinml admin tenant create and key create make others"
+            )
 
     serve_forever(
         load_config(config),

@@ -7,11 +7,12 @@ import math
 import threading
 import time
 import uuid
+from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from spinml.config import RetentionConfig
-from spinml.errors import ArtifactError
+from spinml.errors import SpinMLError
 from spinml.logs import bound
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.service import metrics
@@ -107,7 +108,7 @@ class Dispatcher:
                 self._beat()
                 self._attend()
                 self._take()
-            except (SQLAlchemyError, ArtifactError) as error:
+            except (SQLAlchemyError, SpinMLError) as error:
                 _log.warning("dispatcher: tries again after %s", type(error).__name__)
             self._stopping.wait(self._poll_s)
 
@@ -148,13 +149,17 @@ class Dispatcher:
 
     def _keep(self) -> None:
         """Erase what is not kept: beside the loop, for a slow store must not cost a lease."""
+        at = self._database, self._store, self._evict
         while not self._stopping.is_set():
-            try:
-                finish_erasures(self._database, self._store, self._evict)
-                self._tidy()
-                keep_policy(self._database, self._store, self._evict, self._retention)
-            except (SQLAlchemyError, ArtifactError) as error:
-                _log.warning("retention: tries again after %s", type(error).__name__)
+            for step in (
+                partial(finish_erasures, *at),
+                self._tidy,
+                partial(keep_policy, *at, self._retention),
+            ):
+                try:
+                    step()
+                except (SQLAlchemyError, SpinMLError) as error:  # the others are done all the same
+                    _log.warning("retention: tries again after %s", type(error).__name__)
             self._stopping.wait(KEEP_POLICY_EVERY_S)
 
     def _tidy(self) -> None:

@@ -10,10 +10,15 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import Select, delete, func, select
 from sqlalchemy.orm import Session
 
-from spinml.errors import ArtifactNotFoundError, ConflictError
+from spinml.errors import (
+    ArtifactError,
+    ArtifactNotFoundError,
+    ConflictError,
+    StoreUnavailableError,
+)
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.stages import ArtifactKey, StageKind
 from spinml.service.database import Database
@@ -107,26 +112,38 @@ def erase(
 ) -> None:
     """Erase artifacts that :func:`note_erasures` noted, and complete their receipts.
 
+    One that the store does not erase keeps no other from it; a store that is away ends it.
+
     Raises:
         ArtifactError: store or caches failed; what is left stays noted, for
             :func:`finish_erasures`.
     """
+    gone: list[ArtifactKey] = []
+    failure: ArtifactError | None = None
     for key in keys:
-        store.delete(key)
-    if keys:
-        evict(keys)  # after the store: a node cannot fetch again what it forgot
-    for key in keys:
+        try:
+            store.delete(key)
+        except ArtifactError as error:
+            failure = error
+            if isinstance(error, StoreUnavailableError):  # each would wait for it anew
+                break
+        else:
+            gone.append(key)
+    if gone:
+        evict(gone)  # after the store: a node cannot fetch again what it forgot
+    for key in gone:
         with database.write() as session:
             lock_tenant(session, key.tenant)
             _settle(session, key)
+    if failure is not None:
+        raise failure
 
 
 def _settle(session: Session, key: ArtifactKey) -> None:
-    """An artifact is gone: forget it, and complete its receipt if it was the last."""
+    """An artifact is gone: forget it, and complete the receipts of which it was the last."""
     row = session.get(Erasure, (key.tenant, key.digest))
     if row is None:
         return
-    receipt = row.receipt_id
     session.delete(row)
     session.execute(
         delete(StoredArtifact).where(
@@ -134,9 +151,18 @@ def _settle(session: Session, key: ArtifactKey) -> None:
         )
     )
     session.flush()
-    left = select(Erasure.digest).where(Erasure.receipt_id == receipt).limit(1)
-    if session.scalar(left) is None:
-        session.execute(update(Receipt).where(Receipt.id == receipt).values(completed_at=now()))
+    for receipt in session.scalars(_maybe_complete(key.tenant)).all():
+        erasing = session.scalars(select(Erasure.digest).where(Erasure.tenant_id == key.tenant))
+        if set(erasing).isdisjoint(item["digest"] for item in receipt.artifacts):
+            receipt.completed_at = now()
+
+
+def _maybe_complete(tenant: str) -> Select[Receipt]:
+    """Open receipts that no erasure names: what may be left of them goes under later ones."""
+    named = select(Erasure.digest).where(Erasure.receipt_id == Receipt.id)
+    return select(Receipt).where(
+        Receipt.tenant_id == tenant, Receipt.completed_at.is_(None), ~named.exists()
+    )
 
 
 def finish_erasures(
@@ -153,8 +179,9 @@ def finish_erasures(
     Raises:
         ArtifactError: store or caches failed.
     """
-    with database.read() as session:
-        rows = session.scalars(select(Erasure).where(Erasure.created_at < now() - older_than)).all()
+    old = select(Erasure).where(Erasure.created_at < now() - older_than)
+    with database.read() as session:  # at random: what ends it is not before the same others again
+        rows = session.scalars(old.order_by(func.random())).all()
     keys = [ArtifactKey(row.tenant_id, StageKind(row.kind), row.digest) for row in rows]
     erase(database, store, evict, keys)
     return len(keys)

@@ -91,7 +91,8 @@ async def follow_run(
             yield ServerSentEvent(data=event.data, event=event.kind, id=str(seq))
             if event.kind == "state" and RunState(event.data["state"]).final:
                 return
-        await listeners.changed(run.id, seq)
+        if len(events) < runs.EVENTS_AT_ONCE:  # else there may be more already
+            await listeners.changed(run.id, seq)
 
 
 def _events(state: ServiceState, run: Run, seq: int) -> Sequence[Event] | None:

@@ -22,6 +22,7 @@ from spinml.config import ServerConfig
 from spinml.device.key import key_file
 from spinml.distributed.cluster import connect
 from spinml.distributed.head import free_port
+from spinml.errors import ConflictError
 from spinml.service.database import Database
 from spinml.service.keys import create_key, create_tenant, list_keys, list_tenants
 from spinml.service.serve import EXECUTE_ON_RAY, application
@@ -42,7 +43,8 @@ class RunningService:
     """Where the service answers, and with which key."""
 
     url: str
-    key: str = field(repr=False)
+    key: str | None = field(repr=False)
+    """See :func:`own_key`."""
 
 
 @contextmanager
@@ -134,10 +136,16 @@ def _end_when_silent(service: RunningService, ended: threading.Event) -> None:
             answered_at = time.monotonic()
 
 
-def own_key(database: Database, path: Path) -> str:
-    """The key of this machine's own tenant, from its file ``path``; made at the first start."""
+def own_key(database: Database, path: Path) -> str | None:
+    """The key of this machine's own tenant, from its file ``path``; made at the first start.
+
+    None: the tenant was deleted, and others may be served all the same.
+    """
     if DEFAULT_TENANT not in {tenant.id for tenant in list_tenants(database)}:
-        create_tenant(database, DEFAULT_TENANT)
+        try:
+            create_tenant(database, DEFAULT_TENANT)
+        except ConflictError:
+            return None
     if path.exists():
         key = path.read_text(encoding="ascii").strip()
         usable = {row.id for row in list_keys(database, DEFAULT_TENANT) if row.revoked_at is None}

@@ -139,12 +139,12 @@ def serve(session: Session, run: Run, at: datetime) -> None:
 
 
 def standings(session: Session, at: datetime) -> list[Standing]:
-    """How far every tenant with queued runs is."""
+    """How far every tenant with queued runs is; a deleted one has no turn."""
     waiting = session.execute(
         select(Tenant.id, Tenant.weight, QueueTime.served_s, func.min(Run.created_at))
         .join(Run, Run.tenant_id == Tenant.id)
         .join(QueueTime, QueueTime.tenant_id == Tenant.id)
-        .where(Run.state == RunState.QUEUED)
+        .where(Run.state == RunState.QUEUED, Tenant.deleted_at.is_(None))
         .group_by(Tenant.id, Tenant.weight, QueueTime.served_s)
     ).all()
     running: dict[str, list[float]] = {}

@@ -106,6 +106,7 @@ def erase_orphans(database: Database, store: ArtifactStore, evict: Evict) -> int
         with database.write() as session:
             lock_tenant(session, tenant)
             held = set(session.scalars(_held(tenant)))
+            held.update(session.scalars(_erasing(tenant)))  # has its receipt
             kinds = {
                 key.digest: key.kind.value
                 for key in store.list_keys(tenant, partial=True)
@@ -134,6 +135,10 @@ def _spent(column: object) -> Select[str]:
     return select(column).where(  # type: ignore[call-overload, no-any-return]
         StoredArtifact.kind == StageKind.SEGMENT, ~needed.exists(), ~erasing.exists()
     )
+
+
+def _erasing(tenant: str) -> Select[str]:
+    return select(Erasure.digest).where(Erasure.tenant_id == tenant)
 
 
 def _held(tenant: str) -> Select[str]:

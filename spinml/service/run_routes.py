@@ -30,12 +30,7 @@ from spinml.errors import (
 from spinml.privacy.receive import bundle_from_parts
 from spinml.service import metrics, runs
 from spinml.service.answers import STORE_ERRORS, documented
-from spinml.service.auth import (
-    Deleter,
-    Reader,
-    State,
-    Submitter,
-)
+from spinml.service.auth import AllUploads, Deleter, Reader, State, Submitter
 from spinml.service.erasure import delete_run as delete_with_receipt
 from spinml.service.erasure import erase
 from spinml.service.models import Run
@@ -96,6 +91,7 @@ async def submit_run(
     request: Request,
     response: Response,
     state: State,
+    uploads: AllUploads,
     tenant: Submitter,
     idempotency_key: IdempotencyKey,
     priority: Annotated[
@@ -103,7 +99,8 @@ async def submit_run(
     ] = 0,
 ) -> RunStatus:
     limits = state.config.service.limits
-    parts = await read_parts(request, limits)
+    with uploads.place(tenant):
+        parts = await read_parts(request, limits)
 
     def check_and_submit() -> tuple[Run, bool]:
         bundle = bundle_from_parts(parts, limits)

@@ -27,6 +27,8 @@ from spinml.service.locks import lock_tenant
 from spinml.service.models import Event, Run, RunStage, RunState
 from spinml.service.plans import plan_to_json, still_needs_bundle
 
+EVENTS_AT_ONCE = 500
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -178,13 +180,17 @@ def list_all(
 def events_after(
     database: Database, tenant: str, run_id: uuid.UUID, seq: int
 ) -> Sequence[Event] | None:
-    """Events of a tenant's run behind number ``seq``; None once the run is deleted."""
+    """The next ``EVENTS_AT_ONCE`` events of a tenant's run behind number ``seq``.
+
+    None once the run is deleted.
+    """
     with database.read() as session:
         query = (
             select(Event)
             .join(Run, Run.id == Event.run_id)
             .where(Run.tenant_id == tenant, Event.run_id == run_id, Event.seq > seq)
             .order_by(Event.seq)
+            .limit(EVENTS_AT_ONCE)
         )
         events = session.scalars(query).all()
         is_there = bool(events) or session.scalar(_by_id(tenant, run_id)) is not None
@@ -206,12 +212,17 @@ def request_cancel(database: Database, tenant: str, run_id: str) -> Run:
             raise ConflictError(
                 f"the run has {run.state} already", remedy="delete it to erase what it made"
             )
-        run.cancel_requested = True
-        if run.state == RunState.QUEUED:
-            settle_stages(session, run, RunState.CANCELLED)
-            record_state(session, run, RunState.CANCELLED)
-            run.needs_bundle = False
+        ask_to_end(session, run)
         return run
+
+
+def ask_to_end(session: Session, run: Run) -> None:
+    """Ask for the end of a run that is not over and is locked."""
+    run.cancel_requested = True
+    if run.state == RunState.QUEUED:
+        settle_stages(session, run, RunState.CANCELLED)
+        record_state(session, run, RunState.CANCELLED)
+        run.needs_bundle = False
 
 
 def _by_id(tenant: str, run_id: uuid.UUID) -> Select[Run]:

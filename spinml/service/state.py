@@ -12,6 +12,7 @@ from spinml.errors import ArtifactError, StoreUnavailableError
 from spinml.pipeline.artifacts import ANSWER_PATIENCE_S, PATIENCE_S, ArtifactStore
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.planner import make_plan
+from spinml.pipeline.scratch import sweep
 from spinml.service.database import Database
 from spinml.service.erasure import Evict
 from spinml.service.keys import KeyVerifier
@@ -35,13 +36,14 @@ class ServiceState:
 
     @classmethod
     def from_config(cls, config: ServerConfig) -> ServiceState:
-        """Connect to what ``config`` names.
+        """Connect to what ``config`` names, where no killed process's submissions lie any more.
 
         Raises:
             ConfigError, CheckpointError, ArtifactError: which part is missing.
             DatabaseUnavailableError, StoreUnavailableError, RateStoreUnavailableError: which
                 cannot be reached.
         """
+        sweep()
         database = open_database(config)
         checkpoint_id = checkpoint_identity(config.checkpoint)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from spinml.bundle import SanitizedBundle, SanitizedSegment
@@ -11,6 +10,7 @@ from spinml.distributed.resources import demand_of
 from spinml.errors import UnknownFeatureError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.planner import segment_stage
+from spinml.pipeline.scratch import scratch
 from spinml.pipeline.stages import ArtifactKey, StageKind
 from spinml.service.models import Run
 from spinml.service.runs import Submission, check_quotas, find_submission, insert_run
@@ -102,8 +102,7 @@ def store_segment(store: ArtifactStore, tenant: str, segment: SanitizedSegment) 
     key = segment_stage(segment).key(tenant)
     if store.exists(key):
         return key
-    with tempfile.TemporaryDirectory(prefix="spinml-segment-") as name:
-        folder = Path(name)
+    with scratch("segment") as folder:
         write_segment(segment, folder)
         store.publish(key, folder, {"images": len(segment.images)})
     return key

@@ -1,8 +1,9 @@
 """Erasing a tenant: its runs, artifacts, keys, charges; its name and its receipts stay.
 
-In three steps, each of which may be done again: nobody may submit any more, nothing is under way,
-everything is noted as to be erased and gone from the store. What nodes still have in their caches
-the dispatcher erases (:func:`spinml.service.erasure.finish_erasures`), and completes the receipts.
+In three steps, each of which may be done again: nobody may submit any more and nothing waits,
+nothing is under way, everything is noted as to be erased and gone from the store. What nodes still
+have in their caches the dispatcher erases (:func:`spinml.service.erasure.finish_erasures`), and
+completes the receipts.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, func, select
 
 from spinml.errors import ConflictError, NotFoundError
 from spinml.pipeline.artifacts import ArtifactStore
@@ -24,7 +24,7 @@ from spinml.service.ledger import Charge, Erasure
 from spinml.service.locks import lock_tenant
 from spinml.service.models import ApiKey, QueueTime, Run, Tenant, now
 from spinml.service.queue import UNFINISHED
-from spinml.service.runs import request_cancel
+from spinml.service.runs import ask_to_end
 
 LEFT = "its tenant was deleted"
 """Reason of the receipts."""
@@ -66,26 +66,31 @@ def delete_tenant(
             again.
     """
     deleted_at, keys = _close(database, tenant, cancel=cancel)
-    _end_runs(database, tenant, patience_s)
+    _await_end(database, tenant, patience_s)
     runs, noted = _note_all(database, store, tenant)
     store.delete_tenant(tenant)
     return TenantDeletion(tenant, deleted_at, keys, runs, len(noted))
 
 
 def _close(database: Database, tenant: str, *, cancel: bool) -> tuple[datetime, int]:
-    """Take the tenant's keys, so that nothing is submitted any more; when, and how many."""
+    """Take the tenant's keys and end its runs, at once: none must wait in the queue for a tenant
+    that is gone. When that was, and how many keys."""
     with database.write() as session:
         lock_tenant(session, tenant)
         row = session.get(Tenant, tenant)
         if row is None:
             raise NotFoundError("no such tenant", remedy="spinml admin tenant list shows them")
-        unfinished = _unfinished(session, tenant)
+        # By id, as dispatchers lock them to renew their leases.
+        query = select(Run).where(*_unfinished(tenant)).order_by(Run.id).with_for_update()
+        unfinished = session.scalars(query).all()
         if unfinished and not cancel:
             raise ConflictError(
                 f"{len(unfinished)} run(s) of the tenant wait or are under way",
                 remedy="wait for them, or end them by --cancel",
                 details={"tenant": tenant, "runs": len(unfinished)},
             )
+        for run in unfinished:
+            ask_to_end(session, run)
         row.deleted_at = row.deleted_at or now()
         of_tenant = ApiKey.tenant_id == tenant
         keys = session.scalar(select(func.count()).select_from(ApiKey).where(of_tenant)) or 0
@@ -93,26 +98,23 @@ def _close(database: Database, tenant: str, *, cancel: bool) -> tuple[datetime, 
         return row.deleted_at, keys
 
 
-def _end_runs(database: Database, tenant: str, patience_s: float) -> None:
+def _await_end(database: Database, tenant: str, patience_s: float) -> None:
+    """Wait for the runs that dispatchers still end."""
     deadline = time.monotonic() + patience_s
-    with database.read() as session:
-        unfinished = _unfinished(session, tenant)
-    for run_id in unfinished:
-        try:
-            request_cancel(database, tenant, run_id)
-        except ConflictError:  # it has ended by itself
-            continue
-    while unfinished and time.monotonic() < deadline:
+    query = select(func.count()).select_from(Run).where(*_unfinished(tenant))
+    while True:
         with database.read() as session:
-            unfinished = _unfinished(session, tenant)
-        time.sleep(POLL_S if unfinished else 0)
-    if unfinished:
-        raise ConflictError(
-            f"{len(unfinished)} run(s) of the tenant are still under way after {patience_s:g} s; "
-            "its keys are gone",
-            remedy="see that a dispatcher works, and delete the tenant again",
-            details={"tenant": tenant, "runs": len(unfinished)},
-        )
+            left = session.scalar(query)
+        if not left:
+            return
+        if time.monotonic() >= deadline:
+            raise ConflictError(
+                f"{left} run(s) of the tenant are still under way after {patience_s:g} s; "
+                "its keys are gone",
+                remedy="see that a dispatcher works, and delete the tenant again",
+                details={"tenant": tenant, "runs": left},
+            )
+        time.sleep(POLL_S)
 
 
 def _note_all(
@@ -139,6 +141,5 @@ def _note_all(
     return len(runs), keys
 
 
-def _unfinished(session: Session, tenant: str) -> list[str]:
-    query = select(Run.id).where(Run.tenant_id == tenant, Run.state.in_(UNFINISHED))
-    return [str(run_id) for run_id in session.scalars(query)]
+def _unfinished(tenant: str) -> tuple[ColumnElement[bool], ...]:
+    return Run.tenant_id == tenant, Run.state.in_(UNFINISHED)

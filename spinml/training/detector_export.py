@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from spinml.device.detector import Detector
 from spinml.errors import StageError
 from spinml.images import Photo
+from spinml.pipeline.scratch import scratch
 from spinml.training.detector_model import DetectorDescription
 from spinml.training.model import class_list
 from spinml.training.yolo import ultralytics
@@ -39,8 +39,8 @@ def export_detector(model: Any, description: DetectorDescription, path: Path) ->
     ultralytics()
     from ultralytics.engine.exporter import Exporter
 
-    with tempfile.TemporaryDirectory(prefix="spinml-export-") as folder:
-        model.pt_path = str(Path(folder) / "model.pt")  # whose name and folder the file takes
+    with scratch("export") as folder:
+        model.pt_path = str(folder / "model.pt")  # whose name and folder the file takes
         exporter = Exporter(overrides=_options(description))
         written = onnx.load(str(exporter(model.eval())))
     properties = {prop.key: prop.value for prop in written.metadata_props} | {

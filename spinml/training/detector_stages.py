@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from spinml.config import DetectionConfig
+from spinml.pipeline.scratch import scratch
 from spinml.pipeline.stages import StageContext
 from spinml.synthesis.dataset import ShardDataset, dataset_folders
 from spinml.training.detector import (
@@ -37,8 +37,8 @@ def train_detector(
     """
     settings = DetectionConfig.model_validate(context.params["settings"])
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="spinml-detector-") as folder:
-        work, kept = Path(folder) / "work", Path(folder) / "kept.tar"
+    with scratch("detector") as folder:
+        work, kept = folder / "work", folder / "kept.tar"
         work.mkdir()
         if context.kept.restore(kept):
             unpack_run(kept, work)
@@ -72,9 +72,9 @@ def export_trained(context: StageContext) -> dict[str, Any]:
     model, description = load_saved_detector(context.inputs["model"])
     path = context.out / ONNX_FILE
     export_detector(model, description, path)
-    with tempfile.TemporaryDirectory(prefix="spinml-detector-") as folder:
+    with scratch("detector") as folder:
         share = description.validation_share
-        data = write_detection_data(dataset_folders(context.inputs), Path(folder), share)
+        data = write_detection_data(dataset_folders(context.inputs), folder, share)
         images = sample_images(data.validation, description.image_px, _CHECKED_IMAGES)
     return {"bytes": path.stat().st_size} | check_detector(path, model, list(images))
 
@@ -90,8 +90,7 @@ def validate_detector(datasets: Sequence[Path], model_folder: Path) -> dict[str,
     ultralytics()
     from ultralytics.models.yolo.detect import DetectionValidator
 
-    with tempfile.TemporaryDirectory(prefix="spinml-detector-") as folder:
-        layout = Path(folder)
+    with scratch("detector") as layout:
         data = write_detection_data(datasets, layout / "data", description.validation_share)
         options = {
             "data": str(data.description),

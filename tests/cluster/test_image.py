@@ -57,6 +57,12 @@ def test_the_manifests_run_this_version_and_cuda_where_there_are_gpus() -> None:
                 assert container["image"] == f"spinml:{__version__}-{'cuda' if gpu else 'cpu'}"
 
 
+def test_it_has_the_terminal_that_the_readme_starts_the_service_in() -> None:
+    assert "ray exec --tmux" in (ROOT / "cluster" / "README.md").read_text()
+    (packages,) = re.findall(r"apt-get install ((?:.*\\\n)*.*)", stages()["base"])
+    assert "tmux" in packages.split()
+
+
 def test_the_job_runs_a_script_of_the_image_with_options_that_it_has() -> None:
     words = one("RayJob")["spec"]["entrypoint"].split()
     assert "WORKDIR /opt/spinml" in stages()["base"]

@@ -223,6 +223,31 @@ def test_no_container_is_root_or_unbounded() -> None:
                 assert re.fullmatch(r"[a-z/]+:\d[\w.-]*", container["image"])
 
 
+def test_a_job_on_a_shared_cluster_is_not_retried_with_a_new_one() -> None:
+    assert not {"clusterSelector", "backoffLimit"} <= set(one("RayJob")["spec"])
+
+
+def budgets_of_head(cluster: str) -> list[tuple[str, int]]:
+    """Name and ``minAvailable`` of the budgets that select the head of ``cluster``."""
+    labels = {"app.kubernetes.io/part-of": "spinml"}
+    labels |= {"ray.io/node-type": "head", "ray.io/cluster": cluster}  # the operator's own
+    found = []
+    for budget in (m for m in every_manifest() if m["kind"] == "PodDisruptionBudget"):
+        selector = budget["spec"]["selector"]
+        rules = selector.get("matchExpressions", [])
+        assert {rule["operator"] for rule in rules} <= {"NotIn"}
+        left_out = any(labels[rule["key"]] in rule["values"] for rule in rules)
+        if selector["matchLabels"].items() <= labels.items() and not left_out:
+            found.append((budget["metadata"]["name"], budget["spec"]["minAvailable"]))
+    return found
+
+
+def test_each_head_has_a_budget_of_its_own() -> None:
+    jobs = one("RayCluster")["metadata"]["name"]
+    assert budgets_of_head(jobs) == [("spinml-jobs-head", 1)]
+    assert budgets_of_head("spinml-x7k2p") == [("spinml-head", 1)]  # as a RayService names its own
+
+
 def test_policies_and_budgets_select_the_pods() -> None:
     policies = {m["metadata"]["name"]: m["spec"] for m in read("network-policy.yaml")}
     budgets = {m["metadata"]["name"]: m["spec"] for m in read("pod-disruption-budget.yaml")}

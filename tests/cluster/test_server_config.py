@@ -138,3 +138,15 @@ def test_rays_launcher_takes_the_cluster_of_virtual_machines() -> None:
     assert (ROOT / config["file_mounts"]["/etc/spinml/server.yaml"]).is_file()
     with pytest.raises(Exception, match="colour"):
         validate_config(prepare_config({**config, "colour": "blue"}))
+
+
+def test_the_head_on_aws_may_start_workers_that_have_a_role() -> None:
+    config = yaml.safe_load((ROOT / "cluster" / "aws.yaml").read_text())
+    profiles = {
+        name: node["node_config"]["IamInstanceProfile"]["Name"]
+        for name, node in config["available_node_types"].items()
+    }
+    assert profiles == {"head": "spinml-head", "cpu": "spinml-worker", "gpu": "spinml-worker"}
+    readme = (ROOT / "cluster" / "README.md").read_text()
+    for told in (*profiles.values(), "iam:PassRole"):
+        assert f"`{told}`" in readme

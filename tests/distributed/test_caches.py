@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 import ray
 
-from spinml.distributed.caches import evict_everywhere
+from spinml.distributed.caches import evict_everywhere, evict_here
 from spinml.distributed.cluster import connect
 from spinml.errors import ArtifactError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.cache import CACHE_ENV, NodeCache
 from spinml.pipeline.stages import ArtifactKey, StageKind
+from tests.pipeline.killed import leave_behind
 
-pytestmark = pytest.mark.ray
+
+def test_a_node_forgets_what_killed_processes_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE_ENV, str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    left = []
+    for folder in (tmp_path / "cache", tmp_path / "tmp"):
+        folder.mkdir()
+        left.append(leave_behind(folder))
+    evict_here([ArtifactKey("anna", StageKind.SEGMENT, "a" * 64)])
+    assert [folder.exists() for folder in left] == [False, False]
 
 
+@pytest.mark.ray
 def test_every_node_forgets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_ENV, str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))

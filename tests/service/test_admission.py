@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -13,7 +14,10 @@ from starlette.types import Receive, Scope, Send
 
 from spinml.config import LoadConfig, ServerConfig, ServiceConfig
 from spinml.service.admission import AdmissionMiddleware
+from spinml.service.app import create_app
 from spinml.service.serve import application
+from spinml.service.state import ServiceState
+from tests.service.conftest import Headers
 
 START = {"type": "http.response.start", "status": 200, "headers": []}
 END = {"type": "http.response.body", "body": b"ok"}
@@ -97,6 +101,48 @@ def test_a_request_that_fails_gives_its_place_back() -> None:
                 await client.get("/fails")
 
     run(test)
+
+
+def test_uploads_of_one_tenant_keep_nobody_else_out(state: ServiceState, headers: Headers) -> None:
+    load = LoadConfig(max_uploads_per_tenant=2)
+    service = state.config.service.model_copy(update={"load": load})
+    state = replace(state, config=state.config.model_copy(update={"service": service}))
+    reading, end = asyncio.Semaphore(0), asyncio.Event()
+    asked: list[str] = []
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"--b"
+        reading.release()  # for the server asks for more
+        await end.wait()
+
+    async def unread() -> AsyncIterator[bytes]:
+        asked.append("its body")
+        yield b"--b"
+
+    async def main() -> None:
+        transport = httpx.ASGITransport(create_app(state))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+
+            async def submit(tenant: str, body: AsyncIterator[bytes] | bytes) -> httpx.Response:
+                form = {"Content-Type": "multipart/form-data; boundary=b"}
+                told = headers(tenant, Idempotency_Key="one") | form
+                return await client.post("/v1/runs", headers=told, content=body)
+
+            async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+                slow = [group.create_task(submit("anna", trickle())) for _ in range(2)]
+                for _ in slow:
+                    await reading.acquire()
+                refused = await submit("anna", unread())
+                assert refused.status_code == 429
+                assert refused.json()["error"]["code"] == "rate_limited"
+                assert int(refused.headers["Retry-After"]) > 0
+                assert asked == []
+                assert (await submit("bert", b"--b--")).status_code == 400
+                end.set()
+            assert {task.result().status_code for task in slow} == {400}
+            assert (await submit("anna", b"--b--")).status_code == 400
+
+    asyncio.run(main())
 
 
 def test_serve_scales_the_ingress_and_queues_little() -> None:

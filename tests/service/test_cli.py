@@ -18,8 +18,9 @@ from spinml.service.admin import admin
 from spinml.service.database import Database
 from spinml.service.erasure import delete_run, erase
 from spinml.service.keys import KeyVerifier, create_tenant, list_tenants, revoke_key
-from spinml.service.launch import own_key
+from spinml.service.launch import DEFAULT_TENANT, own_key
 from spinml.service.state import open_database
+from spinml.service.tenant_deletion import delete_tenant
 from tests.service.submissions import submit_to
 
 
@@ -90,8 +91,19 @@ def test_this_machines_key_is_made_once_and_private(
     key = own_key(database, key_file())
     assert own_key(database, key_file()) == key
     assert key_file().stat().st_mode & 0o777 == 0o600
+    assert key is not None
     revoke_key(database, key.split("_")[1])
     assert own_key(database, key_file()) != key
+
+
+def test_a_service_whose_own_tenant_was_deleted_starts_without_a_key(
+    tmp_path: Path, sqlite_url: str
+) -> None:
+    database, path = Database(sqlite_url), tmp_path / "api_key"
+    database.create()
+    assert own_key(database, path) is not None
+    delete_tenant(database, ArtifactStore.from_url(f"file://{tmp_path}/store"), DEFAULT_TENANT)
+    assert own_key(database, path) is None
 
 
 def test_runs_of_all_tenants(config_file: str, sqlite_url: str, tmp_path: Path) -> None:

@@ -4,36 +4,41 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
 
 from spinml.config import ServerConfig
 from spinml.distributed.caches import evict_here
 from spinml.errors import (
+    ArtifactError,
     ArtifactNotFoundError,
     ClusterLostError,
     ConfigError,
     ConflictError,
+    NotFoundError,
     ServerUnavailableError,
 )
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.manifest import Manifest
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.planner import make_plan
-from spinml.pipeline.stages import StageKind
+from spinml.pipeline.stages import ArtifactKey, StageKind
+from spinml.service import dispatcher as dispatcher_module
 from spinml.service import runs
 from spinml.service.database import Database
 from spinml.service.dispatcher import Dispatcher
 from spinml.service.erasure import delete_run, erase, finish_erasures
 from spinml.service.leases import (
     MAX_ADOPTIONS,
+    Claim,
     LeaseLostError,
     claim_run,
     finish_run,
@@ -339,6 +344,47 @@ def test_a_database_that_is_away_for_a_while_loses_no_run(
     away.clear()
     wait_for(lambda: state_of(database, run) == "succeeded")
     dispatcher.stop()
+
+
+def test_what_one_look_at_the_queue_raises_does_not_end_the_dispatcher(
+    database: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, failed = queue(database, store), threading.Event()
+
+    def claim(*arguments: Any) -> Claim | None:
+        if not failed.is_set():
+            failed.set()
+            raise NotFoundError("no such tenant")
+        return claim_run(*arguments)
+
+    monkeypatch.setattr(dispatcher_module, "claim_run", claim)
+    dispatcher = Dispatcher(database, store, QuickExecutor(store), evict_here, poll_s=0.05)
+    dispatcher.start()
+    wait_for(lambda: state_of(database, run) == "succeeded")
+    dispatcher.stop()
+    assert failed.is_set()
+
+
+def test_an_erasure_that_fails_does_not_keep_the_policy_from_others(
+    database: Database, store: ArtifactStore
+) -> None:
+    """As of a node that does not answer: what it holds of anna's stays noted."""
+    delete_run(database, "anna", str(queue(database, store).id))
+    with database.write() as session:
+        session.execute(update(Erasure).values(created_at=now() - timedelta(hours=1)))
+    run = queue(database, store, tenant="bert")
+    runs.request_cancel(database, "bert", str(run.id))
+
+    def evict(keys: Sequence[ArtifactKey]) -> None:
+        if "anna" in {key.tenant for key in keys}:
+            raise ArtifactError("a node's cache of artifacts could not be erased")
+
+    dispatcher = Dispatcher(database, store, QuickExecutor(store), evict, poll_s=0.05)
+    dispatcher.start()
+    wait_for(lambda: store.list_keys("bert", partial=True) == [])
+    dispatcher.stop()
+    with database.read() as session:
+        assert set(session.scalars(select(Erasure.tenant_id))) == {"anna"}
 
 
 def test_sqlite_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,22 +7,31 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from sqlalchemy import select
 
 from spinml.config import RetentionConfig
 from spinml.distributed.caches import evict_here
-from spinml.errors import StageCancelledError
+from spinml.errors import ArtifactError, StageCancelledError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.cache import CACHE_ENV, NodeCache
 from spinml.pipeline.plan import missing
-from spinml.pipeline.stages import StageKind
+from spinml.pipeline.stages import ArtifactKey, StageKind
 from spinml.service.database import Database
-from spinml.service.erasure import delete_run, erase, list_receipts, take_stock
+from spinml.service.erasure import (
+    delete_run,
+    erase,
+    finish_erasures,
+    list_receipts,
+    take_stock,
+)
 from spinml.service.leases import claim_run, finish_run, release_run, report_stage
+from spinml.service.ledger import Erasure
 from spinml.service.models import RunState, now
 from spinml.service.plans import plan_from_json
 from spinml.service.quotas import usage
-from spinml.service.retention import keep_policy
+from spinml.service.retention import erase_orphans, keep_policy, spent_segments
 from spinml.service.state import ServiceState
+from spinml.service.submit import store_segment
 from tests.service import bundles
 from tests.service.conftest import Headers
 from tests.service.executors import QuickExecutor, Report
@@ -228,6 +237,68 @@ def test_a_receipt_is_complete_when_caches_are_erased_too(
     assert list_receipts(database, "anna", 10)[0].completed_at is None
     erase(database, store, evict_here, keys)
     assert list_receipts(database, "anna", 10)[0].completed_at is not None
+
+
+def unerasable(store: ArtifactStore, key: ArtifactKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the store refuse to delete one artifact."""
+    delete = store.delete
+
+    def refuse(asked: ArtifactKey) -> None:
+        if asked == key:
+            raise ArtifactError("the artifact store failed to delete an artifact")
+        delete(asked)
+
+    monkeypatch.setattr(store, "delete", refuse)
+
+
+def erasing(database: Database) -> set[str]:
+    with database.read() as session:
+        return set(session.scalars(select(Erasure.digest)))
+
+
+def test_an_artifact_that_cannot_be_erased_keeps_no_other(
+    database: Database, store: ArtifactStore, cache: NodeCache
+) -> None:
+    run = submit_to(database, store)
+    execute(database, store)
+    stuck, *others = delete_run(database, "anna", str(run.id))
+    cached = {key: cache.fetch(store, key) for key in (stuck, *others)}
+    with pytest.MonkeyPatch.context() as patched:
+        unerasable(store, stuck, patched)
+        with pytest.raises(ArtifactError):
+            erase(database, store, evict_here, [stuck, *others])
+    assert erasing(database) == {stuck.digest}
+    assert store.list_keys("anna", partial=True) == [stuck]
+    assert [key for key in cached if cached[key].exists()] == [stuck]
+    assert list_receipts(database, "anna", 10)[0].completed_at is None
+    finish_erasures(database, store, evict_here, timedelta(0))
+    assert list_receipts(database, "anna", 10)[0].completed_at is not None
+
+
+def test_an_orphan_that_cannot_be_erased_has_one_receipt(
+    database: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_segment(store, "anna", bundles.bundle().segments[0])
+    unerasable(store, store.list_keys("anna")[0], monkeypatch)
+    with pytest.raises(ArtifactError):
+        erase_orphans(database, store, evict_here)
+    assert erase_orphans(database, store, evict_here) == 0
+    assert len(list_receipts(database, "anna", 10)) == 1
+
+
+def test_a_receipt_is_completed_by_whoever_erases_its_last_artifact(
+    database: Database, store: ArtifactStore
+) -> None:
+    """Segments that go after fine-tuning, and again with their run before they are gone."""
+    run = submit_to(database, store)
+    execute(database, store)
+    spent_segments(database)
+    keys = delete_run(database, "anna", str(run.id))
+    sent = [key for key in keys if key.kind is StageKind.SEGMENT]
+    erase(database, store, evict_here, [key for key in keys if key not in sent])
+    assert [receipt.completed_at for receipt in list_receipts(database, "anna", 10)] == [None] * 2
+    erase(database, store, evict_here, sent)
+    assert all(receipt.completed_at for receipt in list_receipts(database, "anna", 10))
 
 
 def test_receipts_are_ones_own(client: TestClient, headers: Headers, state: ServiceState) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 from fastapi.testclient import TestClient
@@ -19,8 +20,12 @@ from spinml.config import RetentionConfig
 from spinml.distributed.caches import evict_here
 from spinml.errors import GenerationError, StoreUnavailableError
 from spinml.pipeline.stages import ArtifactKey, StageKind
+from spinml.service import runs
 from spinml.service.dispatcher import Dispatcher
 from spinml.service.erasure import finish_erasures
+from spinml.service.journal import record_stage
+from spinml.service.listeners import Listeners
+from spinml.service.models import Run
 from spinml.service.state import ServiceState
 from tests.service import bundles
 from tests.service.conftest import Headers
@@ -158,6 +163,40 @@ def test_events_go_to_the_end_and_resume(
     rest = events(client, run_id, headers(last_event_id="3"))
     assert [str(event) for event in rest] == [str(event) for event in seen[3:]]
     assert events(client, run_id, headers(last_event_id=seen[-1].id)) == []
+
+
+@pytest.mark.parametrize("more", [9, 10])
+def test_a_long_history_is_read_in_parts(
+    client: TestClient,
+    headers: Headers,
+    submit: Submit,
+    state: ServiceState,
+    monkeypatch: pytest.MonkeyPatch,
+    more: int,
+) -> None:
+    run_id, read = submit(), runs.events_after
+    with state.database.write() as session:
+        run = session.get_one(Run, UUID(run_id))
+        for _ in range(more):
+            record_stage(session, run, run.stages[0])
+    client.post(f"/v1/runs/{run_id}/cancel", headers=headers()).raise_for_status()
+    parts: list[int] = []
+
+    def count(*arguments: Any) -> Any:
+        found = read(*arguments)
+        parts.append(len(found or ()))
+        return found
+
+    async def waits(*arguments: object) -> bool:
+        raise AssertionError("the rest is there already")
+
+    monkeypatch.setattr(runs, "EVENTS_AT_ONCE", 4)
+    monkeypatch.setattr(runs, "events_after", count)
+    monkeypatch.setattr(Listeners, "changed", waits)
+    seen = events(client, run_id, headers())
+    assert [int(event.id) for event in seen] == list(range(1, more + 3))
+    assert json.loads(seen[-1].data)["state"] == "cancelled"
+    assert parts == [4, 4, more - 6]
 
 
 @pytest.mark.parametrize("last", ["-1", "many"])

@@ -14,14 +14,15 @@ from spinml.distributed.caches import evict_here
 from spinml.errors import AuthenticationError, ConflictError, NotFoundError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.cache import CACHE_ENV
+from spinml.service import tenant_deletion
 from spinml.service.admin import admin
 from spinml.service.database import Database
 from spinml.service.erasure import finish_erasures, list_receipts
 from spinml.service.keys import KeyVerifier, create_key, create_tenant, list_keys, list_tenants
 from spinml.service.leases import claim_run, finish_run
 from spinml.service.ledger import Charge, StoredArtifact
-from spinml.service.models import Run, RunState, Tenant
-from spinml.service.runs import list_all
+from spinml.service.models import Run, RunState, Tenant, now
+from spinml.service.runs import get_run, list_all
 from spinml.service.submit import store_segment
 from spinml.service.tenant_deletion import delete_tenant
 from tests.service import bundles
@@ -102,6 +103,36 @@ def test_runs_under_way_stop_it_unless_they_are_cancelled(
     assert delete_tenant(database, store, "anna", cancel=True).runs == 2
     with database.read() as session:
         assert session.get(Tenant, "anna").deleted_at is not None
+
+
+def test_a_deletion_that_dies_leaves_nothing_of_the_tenant_in_the_queue(
+    database: Database, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = submit_to(database, store, "anna")
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tenant_deletion, "_await_end", killed)
+    with pytest.raises(KeyboardInterrupt):
+        delete_tenant(database, store, "anna", cancel=True)
+    assert get_run(database, "anna", str(run.id)).state == RunState.CANCELLED
+    assert claim_run(database, "owner", 60) is None
+
+
+def test_the_queue_passes_over_runs_of_a_deleted_tenant(
+    database: Database, store: ArtifactStore
+) -> None:
+    """As a deletion that died has left them."""
+    for tenant in ("anna", "bert"):
+        submit_to(database, store, tenant)
+    with database.write() as session:
+        session.get_one(Tenant, "anna").deleted_at = now()
+    claim = claim_run(database, "owner", 60)
+    assert claim is not None
+    assert claim.tenant == "bert"
+    assert claim_run(database, "owner", 60) is None
+    assert delete_tenant(database, store, "anna", cancel=True).runs == 1
 
 
 def test_artifacts_that_no_run_holds_go_too(database: Database, store: ArtifactStore) -> None:
