@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +38,7 @@ __all__ = [
     "Task",
     "TrainingRequest",
     "load_request",
+    "named_objects",
     "parse_request",
 ]
 
@@ -54,7 +56,8 @@ class Task(StrEnum):
     """Where the target objects are."""
 
 
-# One line of printable text, so that a prompt, a file name or a log line made of it stays one.
+# One line of printable text, so that a prompt or a log line made of it stays one. Not each is a
+# file name: photos of a class with a slash in it stand in no folder for `evaluate`.
 Words = Annotated[
     str,
     StringConstraints(
@@ -62,7 +65,17 @@ Words = Annotated[
     ),
 ]
 NoiseSigma = Annotated[float, Field(ge=LEAST_NOISE, le=MOST_NOISE, allow_inf_nan=False)]
-Objective = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
+# One line of printable text, too, of any letters and signs: neither control characters, nor those
+# that end a line or turn its direction.
+Objective = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=500,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+$",
+    ),
+]
 
 
 class TrainingRequest(BaseModel):
@@ -125,10 +138,7 @@ class TrainingRequest(BaseModel):
             if "target_objects" in data:
                 raise ValueError("give either target_object or target_objects")
             data["target_objects"] = [data.pop("target_object")]
-        objects = data.get("target_objects", [])
-        if not isinstance(objects, list | tuple) or not all(isinstance(o, str) for o in objects):
-            return data
-        objects = objects[:MAX_OBJECTS]
+        objects = named_objects(data)
         if not objects:
             return data
         if data.get("task") == Task.DETECTION:
@@ -234,6 +244,14 @@ def _distinct(what: str, names: tuple[str, ...]) -> tuple[str, ...]:
     if twice:
         raise ValueError(f"{what} must differ, these stand twice: {', '.join(twice)}")
     return names
+
+
+def named_objects(data: Mapping[str, Any]) -> list[str]:
+    """The target objects of a request as it is written; none where it does not name them well."""
+    objects = data.get("target_objects", [data.get("target_object")])
+    if not isinstance(objects, list | tuple) or not all(isinstance(o, str) for o in objects):
+        return []
+    return list(objects[:MAX_OBJECTS])
 
 
 def parse_request(data: object) -> TrainingRequest:

@@ -1,9 +1,9 @@
 """What came out of a sweep, kept trial by trial in its folder.
 
-``trials/<id>.json`` is a finished trial, ``samples/<id>/<class>.png`` its first synthetic image of
-each class, ``failed/<id>.json`` a broken one. Each file appears whole, at once: a killed sweep
-loses no finished trial. Nothing in the folder is a private photo, but an image drawn by a model
-that was tuned on pixels shows what these show.
+``trials/<id>.json`` is a finished trial, ``samples/<id>/<number>-<class>.png`` its first synthetic
+image of each class, ``failed/<id>.json`` a broken one. Each file appears whole, at once: a killed
+sweep loses no finished trial. Nothing in the folder is a private photo, but an image drawn by a
+model that was tuned on pixels shows what these show.
 """
 
 from __future__ import annotations
@@ -119,9 +119,9 @@ class SweepFolder:
         self.path = path
 
     def finish(self, row: TrialRow, samples: Mapping[str, bytes]) -> None:
-        """Keep a finished trial; ``samples``: file name → PNG. The row is written last."""
-        for file, image in samples.items():
-            write_whole(self.path / file, image)
+        """Keep a finished trial; ``samples``: class → PNG. The row is written last."""
+        for label, file in row.samples:
+            write_whole(self.path / file, samples[label])
         write_whole(self.path / "trials" / f"{row.id}.json", row.model_dump_json())
         (self.path / "failed" / f"{row.id}.json").unlink(missing_ok=True)
 
@@ -143,9 +143,10 @@ class SweepFolder:
         return FailedTrial.model_validate_json(path.read_bytes()) if path.is_file() else None
 
 
-def sample_file(trial: str, label: str) -> str:
-    """Where a trial's image of the class ``label`` lies below the sweep's folder."""
-    return f"samples/{trial}/{re.sub(r'[^A-Za-z0-9]+', '_', label)}.png"
+def sample_file(trial: str, number: int, label: str) -> str:
+    """Where a trial's image of its class ``label``, the ``number``-th, lies in the sweep's folder;
+    words in other letters, or but for punctuation the same, differ by the number alone."""
+    return f"samples/{trial}/{number}-{re.sub(r'[^A-Za-z0-9]+', '_', label)}.png"
 
 
 def write_tables(folder: Path, payload: Mapping[str, Any], rows: Sequence[TrialRow]) -> None:

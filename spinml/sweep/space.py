@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+LAID_OVER = ("privacy", "mixture", "features", "noise", "schemes")
+"""The fields that a condition may have: those that its label tells."""
 Options = Mapping[str, tuple[Any, ...]] | tuple[Mapping[str, Any], ...]
 """Either values by segment, all combinations of which are tried, or a list of mappings."""
 
@@ -29,8 +31,8 @@ class Space(BaseModel):
     mixtures: tuple[Annotated[tuple[dict[str, str], ...], Field(min_length=2)], ...] = ()
     """Datasets of several preferences, mixed (table 3): tried beside ``preferences``."""
     conditions: tuple[dict[str, Any], ...] = ()
-    """Written out, in place of all above: the fields to lay over the request, condition by
-    condition, where the conditions are no grid (tables 3-6)."""
+    """Written out, in place of all above: which of LAID_OVER to lay over the request, condition
+    by condition, where the conditions are no grid (tables 3-6)."""
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
 
     @model_validator(mode="after")
@@ -39,6 +41,17 @@ class Space(BaseModel):
         if self.conditions and beside:
             raise ValueError("conditions are written out in whole; give no other axis beside them")
         return self
+
+    @field_validator("conditions")
+    @classmethod
+    def _told_apart(cls, conditions: tuple[dict[str, Any], ...]) -> tuple[dict[str, Any], ...]:
+        other = sorted({field for fields in conditions for field in fields} - set(LAID_OVER))
+        if other:
+            raise ValueError(
+                f"a condition has {', '.join(other)}; it may have {', '.join(LAID_OVER)}: seeds "
+                "belong in space.seeds, all else in the request, with a sweep for each value"
+            )
+        return conditions
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,17 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from spinml.errors import ConfigError, InvalidRequestError, SpinMLError
 from spinml.home.photos import HomeTask
-from spinml.request import (
-    BACKGROUND,
-    TARGET,
-    Scheme,
-    TrainingRequest,
-    parse_request,
-)
+from spinml.preference import by_segment
+from spinml.request import Scheme, TrainingRequest, named_objects, parse_request
 from spinml.sweep.labels import label_of
 from spinml.sweep.space import Space
 from spinml.written import checked, read_yaml
@@ -85,7 +88,8 @@ class SweepSpec(_Part):
     """The utility (accuracy, or mAP50) that the recommendation is to reach, a share; None: there is
     none, and the front stands for itself."""
     sensitivity: dict[str, float] = Field(default_factory=dict)
-    """How much each segment's leakage counts in the recommendation; 1 where not named."""
+    """How much each segment's leakage counts in the recommendation, by its name or its object's
+    words; 1 where not named."""
 
     @model_validator(mode="after")
     def _stops_seeds_of_a_grid(self) -> SweepSpec:
@@ -94,6 +98,13 @@ class SweepSpec(_Part):
         if any(weight < 0 for weight in self.sensitivity.values()):
             raise ValueError("sensitivity must not be negative")
         return self
+
+    @field_validator("sensitivity")
+    @classmethod
+    def _weighs_segments(cls, weights: dict[str, float], info: ValidationInfo) -> Any:
+        """By segments' names; a word that is none would count as 1 in silence."""
+        objects = named_objects(info.data.get("request", {}))
+        return by_segment("sensitivity", weights, objects) if objects else weights
 
     def base_request(self) -> TrainingRequest:
         """The request without the space.
@@ -137,9 +148,8 @@ class SweepSpec(_Part):
         """The condition at ``point``, which names the option of each axis by its index."""
         axes = self.space.axes()
         chosen = [axes[axis][index] for axis, index in point.items()]
-        data = _laid_over(self.request, chosen)
         try:
-            request = parse_request(data)
+            request = parse_request(_laid_over(self.request, chosen))
         except SpinMLError as error:
             return Condition(f"not valid: {_described(chosen)}", None, error)
         return Condition(label_of(request), request, None)
@@ -195,29 +205,55 @@ def _read_yaml(path: Path) -> Any:
 
 
 def _laid_over(base: Mapping[str, Any], chosen: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """``base`` with all chosen fields; what a scheme does not send has no feature and no noise."""
-    data = dict(base)
-    for fields in chosen:
-        for field, value in fields.items():
-            below = data.get(field)
-            both = isinstance(below, Mapping) and isinstance(value, Mapping)
-            data[field] = {**below, **value} if both else value  # type: ignore[dict-item]
-    members = [data.get("privacy") or {}, *(data.get("mixture") or ())]
-    for field, scheme in (("features", Scheme.L1), ("noise", Scheme.L2)):
+    """``base`` with all chosen fields, by segment; a setting of what is not sent is left out.
+
+    Raises:
+        InvalidRequestError: a segment is not there, or is named twice.
+    """
+    objects = named_objects(base)
+    above = _by_segment(functools.reduce(_merged, chosen, {}), objects)
+    data = _merged(_by_segment(base, objects), above)
+    written = [data.get("privacy"), *(data.get("mixture") or ())]
+    members = [member for member in written if isinstance(member, Mapping)]
+    for field, scheme in (("features", Scheme.L1), ("noise", Scheme.L2), ("schemes", Scheme.L2)):
         if isinstance(data.get(field), Mapping):
             data[field] = {
                 name: value
                 for name, value in data[field].items()
-                if value is not None and _applies(name, scheme, members)
+                if value is not None and any(member.get(name) == scheme for member in members)
             }
     return data
 
 
-def _applies(name: str, scheme: Scheme, members: Sequence[Mapping[str, str]]) -> bool:
-    """Whether a setting for ``name`` matters; one for a segment that is not there is kept, so that
-    it is refused."""
-    known = {TARGET, BACKGROUND}.union(*members)
-    return name not in known or any(member.get(name, "L0") == scheme for member in members)
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` under ``above``; mappings in both are laid over each other."""
+    data = dict(below)
+    for field, value in above.items():
+        under = data.get(field)
+        both = isinstance(under, Mapping) and isinstance(value, Mapping)
+        data[field] = {**under, **value} if both else value  # type: ignore[dict-item]
+    return data
+
+
+def _by_segment(fields: Mapping[str, Any], objects: Sequence[str]) -> dict[str, Any]:
+    """``fields`` by segments' names, so that what is laid over each other is named alike."""
+    data = dict(fields)
+    if not objects:
+        return data
+    try:
+        for field in ("privacy", "features", "noise", "schemes"):
+            if field in data:
+                data[field] = by_segment(field, data[field], objects)
+        if isinstance(data.get("mixture"), list | tuple):
+            data["mixture"] = [
+                by_segment(f"mixture.{number}", member, objects)
+                for number, member in enumerate(data["mixture"])
+            ]
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"the request is not valid: {error}", remedy="name each segment of the request once"
+        ) from None
+    return data
 
 
 def _described(chosen: Sequence[Mapping[str, Any]]) -> str:

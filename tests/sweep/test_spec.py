@@ -118,3 +118,53 @@ def test_conditions_may_be_written_out() -> None:
     ]  # fmt: skip
     with pytest.raises(ValidationError, match="no other axis"):
         make_spec(space={"conditions": [noisy], "preferences": [{"target": "L0"}]})
+
+
+@pytest.mark.parametrize(("below", "above"), [("cat", "target"), ("target", "cat")])
+def test_an_objects_words_and_its_segment_are_laid_over_each_other(below: str, above: str) -> None:
+    request = REQUEST | {"privacy": {below: "L1"}, "features": {below: "pose"}}
+    space = {"preferences": {above: ["L0", "L1", "L2"]}, "noise": {below: [None, 10]}}
+    found = make_spec(request=request, space=space).conditions()
+    assert [one.label for one in found] == [
+        "(L0, L0)", "(L1 pose, L0)", "(L2, L0)", "(L2 σ=10, L0)",
+    ]  # fmt: skip
+    mixed = [{"privacy": {below: "L0"}, "mixture": [{above: "L2"}], "noise": {below: 5}}]
+    assert labels(conditions=mixed) == ["(L0, L0) + (L2 σ=5, L0)"]
+
+
+def test_a_segment_that_a_space_names_twice_is_refused() -> None:
+    twice = {"preferences": {"cat": ["L1"], "target": ["L0", "L2"]}}
+    with pytest.raises(InvalidRequestError, match="names target twice"):
+        make_spec(space=twice).conditions()
+
+
+def test_sensitivity_takes_an_objects_words_and_refuses_others() -> None:
+    assert make_spec(sensitivity={"cat": 2, "background": 3}).sensitivity == {
+        "target": 2, "background": 3,
+    }  # fmt: skip
+    with pytest.raises(ValidationError, match="sensitivity names dog"):
+        make_spec(sensitivity={"dog": 2})
+
+
+def test_a_privacy_that_is_no_mapping_breaks_its_condition() -> None:
+    conditions = [{"privacy": "L2"}, {"privacy": {"target": "L2"}}]
+    request = REQUEST | {"features": {"target": "canny"}}
+    broken, whole = make_spec(request=request, space={"conditions": conditions}).conditions()
+    assert broken.error is not None
+    assert whole.error is None
+
+
+def test_a_scheme_of_a_plugin_counts_only_where_pixels_are_sent() -> None:
+    request = REQUEST | {"schemes": {"cat": "mosaic"}}
+    found = make_spec(request=request, space={"preferences": {"target": ["L0", "L1", "L2"]}})
+    assert [one.label for one in found.conditions()] == [
+        "(L0, L0)", "(L1, L0)", "(L2 mosaic, L0)",
+    ]  # fmt: skip
+
+
+def test_a_condition_has_only_what_its_label_tells() -> None:
+    images = [{"privacy": {"target": "L2"}, "images_per_class": count} for count in (100, 400)]
+    with pytest.raises(ValidationError, match=r"has images_per_class; .*a sweep for each value"):
+        make_spec(space={"conditions": images})
+    with pytest.raises(ValidationError, match="has seed, target_object"):
+        make_spec(space={"conditions": [{"target_object": "dog"}, {"seed": 1}]})
