@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from spinml import __version__
 from spinml.device.cli import app as device_app
@@ -136,10 +137,10 @@ def main() -> None:
     except SpinMLError as error:
         if "--json" in sys.argv:
             typer.echo(json.dumps({"error": error.as_dict()}))
-        console = Console(stderr=True)
-        console.print(f"[bold red]{error.code}[/]: {error.message}", highlight=False)
+        console = Console(stderr=True, emoji=False)
+        console.print(f"[bold red]{error.code}[/]: {escape(error.message)}", highlight=False)
         if error.remedy:
-            console.print(f"  → {error.remedy}", highlight=False)
+            console.print(f"  → {error.remedy}", highlight=False, markup=False)
         raise SystemExit(1) from None
 
 

@@ -52,15 +52,15 @@ class Row:
     mi_target_regional: float
     mi_background_regional: float
     sim_target: float
-    sim_background: float
+    sim_background: float | None
     prompt_sim_target: float | None
     prompt_sim_background: float | None
     empty_prompt_sim_target: float | None
     empty_prompt_sim_background: float | None
     reidentified_target: float
-    reidentified_background: float
+    reidentified_background: float | None
     reidentified_same_target: float
-    reidentified_same_background: float
+    reidentified_same_background: float | None
     reidentified_chance: float
     copies_target: float | None
     copies_background: float | None
@@ -171,7 +171,7 @@ def _evaluate(
         mi_background_regional=leakage.background.regional,
         reidentified_chance=measures[TARGET].other_shot.chance,
         **_figures_of(TARGET, measures[TARGET]),
-        **_figures_of(BACKGROUND, measures[BACKGROUND]),
+        **_figures_of(BACKGROUND, measures.get(BACKGROUND)),
         seconds=time.monotonic() - started,
     )
 
@@ -188,15 +188,16 @@ def measure_utility(model: Path, labelled: Path) -> float:
     return Predictor(model).evaluate(labelled).accuracy
 
 
-def _figures_of(name: str, measures: SegmentMeasures) -> dict[str, Any]:
-    """A segment's columns of a row."""
-    prompts, copies = measures.prompt_sim, measures.copies
+def _figures_of(name: str, measures: SegmentMeasures | None) -> dict[str, Any]:
+    """A segment's columns of a row; None where no photo shows it."""
+    prompts = measures and measures.prompt_sim
+    copies = measures and measures.copies
     return {
-        f"sim_{name}": measures.sim,
+        f"sim_{name}": measures and measures.sim,
         f"prompt_sim_{name}": prompts and prompts.prompts,
         f"empty_prompt_sim_{name}": prompts and prompts.empty,
-        f"reidentified_{name}": measures.other_shot.rate,
-        f"reidentified_same_{name}": measures.same_photo.rate,
+        f"reidentified_{name}": measures and measures.other_shot.rate,
+        f"reidentified_same_{name}": measures and measures.same_photo.rate,
         f"copies_{name}": copies and copies.flagged / copies.images,
         f"nearest_{name}": copies and copies.nearest,
     }

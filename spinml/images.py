@@ -34,9 +34,21 @@ def decode_photo(source: Path | bytes, *, max_pixels: int = MAX_PHOTO_PIXELS) ->
     """Decode a photo: rotated as its EXIF says, without any metadata, shape ``(H, W, 3)`` RGB.
 
     Raises:
-        PhotoError: not an image, truncated, of a pixel format without certain colours, or more than
-            ``max_pixels`` (told from the header, before any pixel is decoded).
+        PhotoError: not an image, truncated, of a pixel format without certain colours, more than
+            ``max_pixels`` (told from the header, before any pixel is decoded), or transparent
+            somewhere, for someone may have erased what is there.
     """
+    colours, alpha = _decoded(source, max_pixels)
+    if alpha is not None and alpha.min() < 255:
+        raise PhotoError(
+            "a photo is transparent somewhere, and what is hidden there would be uncovered",
+            remedy="paint over what shall not be seen, and save it without transparency",
+        )
+    return colours
+
+
+def _decoded(source: Path | bytes, max_pixels: int) -> tuple[Photo, npt.NDArray[np.uint8] | None]:
+    """Colours ``(H, W, 3)``, and alpha ``(H, W)`` where the file has any."""
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
         with Image.open(stream, formats=_PHOTO_FORMATS) as image:
@@ -51,7 +63,8 @@ def decode_photo(source: Path | bytes, *, max_pixels: int = MAX_PHOTO_PIXELS) ->
                     f"a photo has the pixel format {image.mode}, which has no certain colours",
                     remedy="save it as RGB of 8 bits",
                 )
-            return _rgb(ImageOps.exif_transpose(image))
+            upright = ImageOps.exif_transpose(image)
+            return _rgb(upright), _alpha(upright)
     except PhotoError:
         raise
     except Image.DecompressionBombError:
@@ -73,12 +86,25 @@ def _rgb(image: Image.Image) -> Photo:
     return np.array(image.convert("RGB"))
 
 
-def decode_mask(source: Path | bytes, *, max_pixels: int = MAX_PHOTO_PIXELS) -> Mask:
-    """Decode a mask file, shape ``(H, W)``: whatever is not black is the segment.
+def _alpha(image: Image.Image) -> npt.NDArray[np.uint8] | None:
+    if not image.has_transparency_data:
+        return None
+    if image.mode not in ("LA", "PA", "RGBA", "P"):
+        raise PhotoError(
+            "a photo or mask declares one of its colours transparent",
+            remedy="save it without transparency, or as RGBA",
+        )
+    return np.array(image.convert("RGBA").getchannel("A"))
 
-    Raises: as :func:`decode_photo`.
+
+def decode_mask(source: Path | bytes, *, max_pixels: int = MAX_PHOTO_PIXELS) -> Mask:
+    """Decode a mask file, shape ``(H, W)``: what is neither black nor transparent is the segment.
+
+    Raises: as :func:`decode_photo`, but that a mask may be transparent.
     """
-    return np.asarray(decode_photo(source, max_pixels=max_pixels).any(axis=2), np.bool_)
+    colours, alpha = _decoded(source, max_pixels)
+    mask = np.asarray(colours.any(axis=2), np.bool_)
+    return mask if alpha is None else mask & (alpha > 0)
 
 
 def encode_png(image: npt.NDArray[np.uint8]) -> bytes:

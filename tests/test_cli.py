@@ -31,6 +31,20 @@ def test_missing_extra_names_the_install() -> None:
         need_extra("no_such_module_here", "server")
 
 
+def test_errors_are_words_as_they_stand(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> None:
+        raise MissingExtraError("no [/x] here", remedy="pip install 'spinml[server]'")
+
+    monkeypatch.setattr("spinml.cli.app", fail)
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().err
+    assert "no [/x] here" in told
+    assert "'spinml[server]'" in told
+
+
 def test_errors_are_json_where_asked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

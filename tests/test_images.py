@@ -137,6 +137,41 @@ def test_masks_take_whatever_is_not_black():
     assert np.array_equal(decode_mask(encode_png(mask.astype(np.uint8))), mask)
 
 
+def with_alpha(mode):
+    """A photo that is erased outside the ellipse, in an image format that keeps what was erased."""
+    rgba = Image.fromarray(np.dstack([np.maximum(cat(), 90), ellipse() * np.uint8(255)]))
+    options = {}
+    if mode == "P":
+        image = Image.fromarray(ellipse().astype(np.uint8)).convert("P")
+        image.putpalette([200] * 768)
+        options["transparency"] = bytes([0, 255])
+    elif mode == "PA":
+        image = rgba.convert("RGB").convert("P").convert("PA")
+        image.putalpha(rgba.getchannel("A"))
+    else:
+        image = rgba.convert(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF" if mode == "PA" else "PNG", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["LA", "PA", "RGBA", "P"])
+def test_what_was_erased_by_transparency_is_not_uncovered(mode):
+    with pytest.raises(PhotoError, match="transparent") as caught:
+        decode_photo(with_alpha(mode))
+    assert "paint over" in caught.value.remedy
+    assert np.array_equal(decode_mask(with_alpha(mode)), ellipse())
+
+
+@pytest.mark.parametrize(("mode", "key"), [("1", 0), ("L", 9), ("RGB", (9, 9, 9)), ("I;16", 9)])
+def test_a_transparent_colour_is_refused(mode, key):
+    buffer = io.BytesIO()
+    Image.new(mode, (8, 6), key).save(buffer, "PNG", transparency=key)
+    for decode in (decode_photo, decode_mask):
+        with pytest.raises(PhotoError, match="transparent"):
+            decode(buffer.getvalue())
+
+
 def test_cut_out_square_is_centred_with_its_margin():
     mask = ellipse()
     x0, y0, x1, y1 = bounding_box(mask)

@@ -100,6 +100,19 @@ def test_files_that_are_no_request(tmp_path, content):
         load_request(tmp_path / "none.yaml")
 
 
+@pytest.mark.parametrize("between", ["\n", "\x1b[2J", "\x00", "\x85", "\u2028", "\u202e"])
+def test_the_objective_is_one_printable_line(between):
+    with pytest.raises(InvalidRequestError, match="training_objective"):
+        parse_request(VALID | {"training_objective": f"a{between}b"})
+
+
+@pytest.mark.parametrize(
+    "text", ["Is it ok? 100 %!", "犬は何を　しているか", "où: «là\u00a0»", "🐕 a|b"]
+)
+def test_the_objective_may_have_any_letters_and_signs(text):
+    assert parse_request(VALID | {"training_objective": f" {text}\n"}).training_objective == text
+
+
 @given(st.text(max_size=80))
 def test_words_stay_on_one_printable_line(text):
     try:

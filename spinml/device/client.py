@@ -14,10 +14,11 @@ import httpx
 import httpx_sse
 
 from spinml.bundle import SanitizedBundle
+from spinml.device.files import writing
 from spinml.device.patience import Patience
 from spinml.device.runs import RunEvent, RunPage, RunStatus
 from spinml.device.wire import encode_multipart, mapped_errors, raise_for_error, told, unavailable
-from spinml.errors import ServerUnavailableError, ServiceError
+from spinml.errors import AuthenticationError, ServerUnavailableError, ServiceError
 
 RESULTS: Mapping[str, str] = {
     "model": "model.onnx",
@@ -57,6 +58,10 @@ class Client:
         transport: replaces the network in tests.
         attempts: how often a request that may be repeated is tried in all.
         pause_s: the first wait between attempts; doubled each time.
+
+    Raises:
+        ServiceError: ``server`` is no address.
+        AuthenticationError: ``key`` can be no key.
     """
 
     def __init__(
@@ -70,12 +75,17 @@ class Client:
     ):
         self.server = server.rstrip("/")
         self._patience = Patience(attempts, pause_s)
-        self._http = httpx.Client(
-            base_url=self.server,
-            headers={"Authorization": f"Bearer {key}"},
-            timeout=_TIMEOUT,
-            transport=transport,
-        )
+        if not key.isascii():
+            raise AuthenticationError(
+                "the API key has characters other than ASCII", remedy="copy it once more, whole"
+            )
+        with mapped_errors():
+            self._http = httpx.Client(
+                base_url=self.server,
+                headers={"Authorization": f"Bearer {key}"},
+                timeout=_TIMEOUT,
+                transport=transport,
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -177,17 +187,19 @@ class Client:
             NotReadyError: the run has not got so far.
             ServerUnavailableError: the connection broke; nothing is left at ``path``.
             ServiceError: what came is not what the server declared; nothing is left.
+            DeviceError: it cannot be written.
         """
         partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
         accept = {"Accept": "text/html"} if path.suffix == ".html" else {}
-        try:
-            fetched = self._patience.retrying()(
-                lambda: self._download(run, result, partial, accept)
-            )
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with writing(f"the {result}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                fetched = self._patience.retrying()(
+                    lambda: self._download(run, result, partial, accept)
+                )
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
         return Fetched(path, fetched.bytes, fetched.sha256, fetched.verified)
 
     def _download(self, run: str, result: str, path: Path, headers: Mapping[str, str]) -> Fetched:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from spinml.device.detection_evaluation import DetectionEvaluation
 from spinml.device.detector import CONFIDENCE, Detection, Detector
 from spinml.device.drawing import draw_boxes
+from spinml.device.files import writing
 from spinml.device.terminal import People, print_json
 from spinml.images import Photo, decode_photo, encode_png
 
@@ -29,10 +31,11 @@ def tell_detections(
                 box = " ".join(f"{side:.0f}" for side in one.box)
                 typer.echo(f"{path}\t{one.label}\t{one.score:.1%}\t{box}")
             if not found:
-                People.print(f"{path}: nothing above {CONFIDENCE:.0%}")
+                People.print(f"{path}: nothing above {CONFIDENCE:.0%}", markup=False)
         if out is not None:
-            out.mkdir(parents=True, exist_ok=True)
-            (out / f"{number:03d}_{path.stem}.png").write_bytes(encode_png(drawn(photo, found)))
+            with writing("the photo with its boxes"):
+                out.mkdir(parents=True, exist_ok=True)
+                (out / f"{number:03d}_{path.stem}.png").write_bytes(encode_png(drawn(photo, found)))
 
 
 def drawn(photo: Photo, found: Sequence[Detection]) -> Photo:
@@ -54,7 +57,9 @@ def tell_detection_figures(evaluation: DetectionEvaluation, as_json: bool) -> No
     table = Table("class", "objects", "AP50", "precision", "recall")
     for name, one in evaluation.per_class.items():
         precision = "none shown" if one.precision is None else f"{one.precision:.1%}"
-        table.add_row(name, str(one.objects), f"{one.ap50:.1%}", precision, f"{one.recall:.1%}")
+        table.add_row(
+            escape(name), str(one.objects), f"{one.ap50:.1%}", precision, f"{one.recall:.1%}"
+        )
     People.print(table)
     People.print(f"Precision and recall: of boxes above {CONFIDENCE:.0%}, as predict shows them.")
     if evaluation.left_out:

@@ -109,16 +109,19 @@ class Ledger:
         Args:
             mi: :meth:`spinml.privacy.leakage.Leakage.as_dict`.
         """
-        return self._append(_sharing("sending", server, bundle, mi))
+        return self._append(_sharing("sending", server, bundle, mi), "nothing was sent")
 
     def written(self, bundle: SanitizedBundle, mi: dict[str, Any]) -> LedgerEntry:
         """Record that ``bundle`` is about to be written into a file; ``mi`` as of ``sending``."""
-        return self._append(_sharing("written", "", bundle, mi))
+        return self._append(_sharing("written", "", bundle, mi), "nothing was written")
 
     def accepted(self, server: str, bundle: SanitizedBundle, run: str) -> LedgerEntry:
         """Record that the server took ``bundle`` as ``run``."""
         return self._append(
-            LedgerEntry(when=_now(), state="accepted", server=server, bundle=bundle.digest, run=run)
+            LedgerEntry(
+                when=_now(), state="accepted", server=server, bundle=bundle.digest, run=run
+            ),
+            f"the bundle was sent, and is run {run}",
         )
 
     def failed(self, server: str, bundle: SanitizedBundle, code: str) -> LedgerEntry:
@@ -126,7 +129,8 @@ class Ledger:
         return self._append(
             LedgerEntry(
                 when=_now(), state="failed", server=server, bundle=bundle.digest, error=code
-            )
+            ),
+            f"sending ended with the error {code}",
         )
 
     def entries(self) -> list[LedgerEntry]:
@@ -155,27 +159,33 @@ class Ledger:
             previous = entry.hash
         return previous
 
-    def _append(self, entry: LedgerEntry) -> LedgerEntry:
-        with self._locked() as stream:
-            entries = self._parse(stream)
-            linked = entry.model_copy(update={"previous": entries[-1].hash if entries else _FIRST})
-            sealed = linked.model_copy(update={"hash": linked.digest()})
-            stream.write(sealed.model_dump_json() + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+    def _append(self, entry: LedgerEntry, so_far: str) -> LedgerEntry:
+        """Add ``entry``; where that fails the error tells ``so_far``, what became of the bundle."""
+        try:
+            with self._locked() as stream:
+                entries = self._parse(stream)
+                previous = entries[-1].hash if entries else _FIRST
+                linked = entry.model_copy(update={"previous": previous})
+                sealed = linked.model_copy(update={"hash": linked.digest()})
+                stream.write(sealed.model_dump_json() + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError as error:
+            raise DeviceError(
+                f"the ledger cannot be written at {self.path}: {error.strerror}; {so_far}",
+                remedy=f"set {LEDGER_VARIABLE} to a file that can be",
+            ) from None
+        except DeviceError as error:
+            raise DeviceError(
+                f"{error.message}; {so_far}", remedy=error.remedy, details=error.details
+            ) from None
         return sealed
 
     @contextmanager
     def _locked(self) -> Iterator[IO[str]]:
         """The file, open to read and append, held against other processes; private to its owner."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise DeviceError(
-                f"the ledger cannot be written at {self.path}: {error.strerror}; nothing was sent",
-                remedy=f"set {LEDGER_VARIABLE} to a file that can be",
-            ) from None
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(descriptor, "r+", encoding="utf-8") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             stream.seek(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +60,7 @@ def measure_segments(
     embedder: Path | None = None,
     distractors: Sequence[SegmentedPhoto] = (),
 ) -> dict[str, SegmentMeasures]:
-    """Measure each segment; a target object that is on none of the photos is left out.
+    """Measure each segment; one that none of the photos shows is left out.
 
     Args:
         photos: those that ``sanitized`` was made of.
@@ -67,8 +69,8 @@ def measure_segments(
         distractors: further photos for the gallery of the re-identification attack.
 
     Raises:
-        ModelFileError: no embedder, or the file holds no such embeddings.
-        NoTargetFoundError: no photo shows a target object and a background.
+        ModelFileError: no embedder, not the run's, or the file holds no such embeddings.
+        NoTargetFoundError: no photo shows a target object.
     """
     request = sanitized.bundle.request
     run = read_embeddings(embeddings, request.segments)
@@ -83,6 +85,7 @@ def measure_segments(
     measured = {}
     for name, images in private.items():
         own = embed(images)
+        _require_same_embedder(own, run[name])
         measured[name] = SegmentMeasures(
             sim=similarity(own, run[name]),
             prompt_sim=prompt_similarity(own, run, name),
@@ -91,6 +94,14 @@ def measure_segments(
             other_shot=other[name],
         )
     return measured
+
+
+def _require_same_embedder(own: Embeddings, run: Embeddings) -> None:
+    if own.shape[1] != run.shape[1]:
+        raise ModelFileError(
+            f"the embedder's embeddings have {own.shape[1]} numbers, the run's {run.shape[1]}",
+            remedy="give the run's embedder with --embedder",
+        )
 
 
 def _attack(
@@ -134,7 +145,7 @@ def read_embeddings(path: Path, segments: Sequence[str]) -> dict[str, npt.NDArra
     try:
         with np.load(path, allow_pickle=False) as file:
             run = dict(file)
-    except (OSError, ValueError) as error:
+    except (OSError, EOFError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelFileError(
             f"the embeddings cannot be read: {type(error).__name__}", remedy=_REMEDY
         ) from None
@@ -144,4 +155,32 @@ def read_embeddings(path: Path, segments: Sequence[str]) -> dict[str, npt.NDArra
             f"the embeddings lack {', '.join(absent)}, wanted {', '.join(segments)} and index",
             remedy=_REMEDY,
         )
+    _require_shapes(run, segments)
     return run
+
+
+def _require_shapes(run: Mapping[str, npt.NDArray[Any]], segments: Sequence[str]) -> None:
+    """Raise unless places are ``(n,)``, segments ``(n, d)`` and prompts ``(k, d)``."""
+    prompts = (*(f"prompt_{name}" for name in segments), "empty_prompt")
+    embedded = {name: run[name] for name in (*segments, *prompts) if name in run}
+    index = run["index"]
+    if not (
+        index.ndim == 1
+        and index.dtype.kind in "iu"
+        and all(map(_have_directions, embedded.values()))
+        and {len(run[name]) for name in segments} == {len(index)}
+        and len({array.shape[1] for array in embedded.values()}) == 1
+    ):
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in embedded.items())
+        raise ModelFileError(
+            f"the embeddings are of {shapes} and index {index.shape}; wanted (n, d) of each "
+            "segment, no row zero or infinite, and (n,)",
+            remedy=_REMEDY,
+        )
+
+
+def _have_directions(array: npt.NDArray[Any]) -> bool:
+    if array.ndim != 2 or not array.size or array.dtype.kind not in "fiu":
+        return False
+    lengths = np.linalg.norm(array, axis=1)
+    return bool(np.all(np.isfinite(lengths) & (lengths > 0)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from spinml.device.detection_cli import tell_detection_figures, tell_detections
@@ -73,9 +74,9 @@ def evaluate(
         f"accuracy {evaluation.accuracy:.1%} "
         f"(95 % interval {low:.1%} to {high:.1%}, {evaluation.photos} photos)"
     )
-    table = Table("true \\ predicted", *evaluation.classes, title="Confusion")
+    table = Table("true \\ predicted", *map(escape, evaluation.classes), title="Confusion")
     for name, row in zip(evaluation.classes, evaluation.confusion, strict=True):
-        table.add_row(name, *(str(count) for count in row))
+        table.add_row(escape(name), *(str(count) for count in row))
     People.print(table)
 
 
@@ -101,7 +102,8 @@ def ledger(
     for entry in entries:
         shared = ", ".join(f"{s.name} {s.how}: {s.images} image(s)" for s in entry.segments)
         when = f"{entry.when:%Y-%m-%d %H:%M:%S}"
-        table.add_row(when, entry.state, entry.server, entry.run, entry.bundle[:12], shared)
+        told = (when, entry.state, entry.server, entry.run or "", entry.bundle[:12], shared)
+        table.add_row(*map(escape, told))
     People.print(table)
     if head is not None:
         typer.echo(f"the chain is whole: {len(entries)} entries, last hash {head}")

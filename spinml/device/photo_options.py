@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args, get_type_hints
 
 import typer
 
-from spinml.bundle import HoleMode
+from spinml.bundle import BundleLimits, HoleMode
 from spinml.device.feature_models import open_models
 from spinml.device.photos import Loaded, load_photos
 from spinml.errors import InvalidRequestError
@@ -26,9 +26,10 @@ Masks = Annotated[
     list[Path] | None,
     typer.Option(
         "--mask",
-        help="PNG, not black where the target object is; once for each photo. With several target "
-        "objects once for each photo and object: all of the first photo, in the request's order, "
-        "then all of the second. A black one says that the object is not on the photo.",
+        help="PNG, neither black nor transparent where the target object is; once for each photo. "
+        "With several target objects once for each photo and object: all of the first photo, in "
+        "the request's order, then all of the second. A black one says that the object is not on "
+        "the photo.",
     ),
 ]
 Hole = Annotated[
@@ -112,16 +113,26 @@ def sanitized_photos(given: Given) -> tuple[TrainingRequest, Loaded, Sanitized]:
         masks=given.mask or [],
         keypoints=given.keypoints or [],
         segmenter=given.segmenter,
+        limits=BundleLimits(),
     )
     return request, loaded, sanitize(request, loaded.photos, hole=mode, models=models)
 
 
-def prepare(given: Given) -> tuple[Sanitized, Leakage, list[Skipped]]:
-    """Read, segment, sanitize and measure; the photos left out by their place among the files."""
+def prepare(given: Given) -> tuple[Sanitized, Leakage]:
+    """Read, segment, sanitize and measure; photos are :func:`numbered` by the files."""
     _, loaded, sanitized = sanitized_photos(given)
-    unfit = [Skipped(loaded.sources[item.index], item.reason) for item in sanitized.skipped]
-    skipped = sorted([*loaded.skipped, *unfit], key=lambda item: item.index)
-    return sanitized, measure_leakage(sanitized), skipped
+    return numbered(loaded, sanitized), measure_leakage(sanitized)
+
+
+def numbered(loaded: Loaded, sanitized: Sanitized) -> Sanitized:
+    """``sanitized`` for people: by places among the files given, with all that were left out."""
+    sources = loaded.sources
+    unfit = [Skipped(sources[item.index], item.reason) for item in sanitized.skipped]
+    return replace(
+        sanitized,
+        views=tuple(replace(view, index=sources[view.index]) for view in sanitized.views),
+        skipped=tuple(sorted([*loaded.skipped, *unfit], key=lambda item: item.index)),
+    )
 
 
 def _hole_mode(hole: str) -> HoleMode:

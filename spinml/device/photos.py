@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from spinml.bundle import BundleLimits
 from spinml.device.bundled import bundled_segmenter
 from spinml.device.keypoints import load_keypoints
 from spinml.device.segmenter import Segmenter
-from spinml.errors import NoTargetFoundError, PhotoError
+from spinml.errors import BundleLimitError, NoTargetFoundError, PhotoError
 from spinml.images import Mask, Photo, decode_mask, decode_photo
 from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
-from spinml.privacy.usable import Skipped
-from spinml.request import TrainingRequest
+from spinml.privacy.usable import Skipped, Usable, usable
+from spinml.request import BACKGROUND, Scheme, TrainingRequest
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,17 @@ def load_photos(
     masks: Sequence[Path] = (),
     keypoints: Sequence[Path] = (),
     segmenter: Path | None = None,
+    limits: BundleLimits | None = None,
 ) -> Loaded:
     """Decode and segment ``paths``; ``masks`` stand in for the segmenter.
 
     There is one mask for each photo and target object: all of the first photo, in the order of the
     request's target objects, then all of the second. A black one says that the object is not on
-    the photo. ``keypoints``, one file a photo, stand in for the pose model.
+    the photo. ``keypoints``, one file a photo, stand in for the pose model. ``limits`` are those of
+    a bundle to be made of them; photos beyond are not read. None takes any number.
 
     Raises:
+        BundleLimitError: more images of a segment than ``limits`` allow.
         PhotoError: a photo, mask or keypoint file cannot be used; says which by its place, from 1.
         NoTargetFoundError: no target object is on any of the photos.
         UnknownObjectError: the segmenter has no such class.
@@ -53,6 +58,7 @@ def load_photos(
     _require_count("keypoints", keypoints, len(paths))
     poses = [load_keypoints(path, index + 1) for index, path in enumerate(keypoints)]
     photos, sources, skipped = [], [], []
+    images: Counter[str] = Counter()
     for index, (photo, found) in enumerate(_segmented(request, paths, masks, segmenter)):
         if not any(mask.any() for mask in found.values()):
             skipped.append(Skipped(index, f"no {_either(request)} was found on it"))
@@ -60,6 +66,9 @@ def load_photos(
         pose = poses[index] if poses else None
         photos.append(SegmentedPhoto(PrivatePhoto(photo), found, pose))
         sources.append(index)
+        if limits is not None:
+            images.update(_sent_of(request, photos[-1]))
+            _require_few(images, limits)
     if paths and not photos:
         raise NoTargetFoundError(
             f"no {_either(request)} was found on any of {len(paths)} photo(s); nothing was sent",
@@ -76,6 +85,25 @@ def _require_count(option: str, files: Sequence[Path], photos: int, objects: int
             f"{len(files)} {option} file(s) for {photos} photo(s){of}",
             remedy=f"give --{option} once for each photo{each}",
         )
+
+
+def _sent_of(request: TrainingRequest, photo: SegmentedPhoto) -> list[str]:
+    """The segments of which an image leaves."""
+    found = usable(request, photo)
+    if not isinstance(found, Usable):
+        return []
+    objects = [name for name in found.objects if request.disclosed(name) != (Scheme.L0,)]
+    return [*objects, BACKGROUND] if found.background else objects
+
+
+def _require_few(images: Mapping[str, int], limits: BundleLimits) -> None:
+    for name, count in images.items():
+        if count > limits.max_images_per_segment:
+            raise BundleLimitError(
+                f"{name} is on more than {limits.max_images_per_segment} photos, at most that many "
+                "images of it are taken",
+                remedy="choose fewer photos",
+            )
 
 
 def _either(request: TrainingRequest) -> str:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from spinml.bundle import SanitizedBundle, SanitizedSegment
+from spinml.device.files import writing
 from spinml.images import Photo, encode_png
 from spinml.privacy.leakage import Leakage, MutualInformation
 from spinml.privacy.noise import DELTA, epsilon, sent_pixels
@@ -65,6 +66,22 @@ def summarise(bundle: SanitizedBundle, leakage: Leakage) -> list[SegmentSummary]
     ]
 
 
+def words_that_leave(request: TrainingRequest) -> dict[str, tuple[str, ...]]:
+    """The request's words by what they say: at every level they leave as they stand."""
+    return {
+        "objective": (request.training_objective,),
+        "classes": request.label_classes,
+        "objects": request.target_objects,
+        "background": (request.background,),
+    }
+
+
+def words_line(request: TrainingRequest) -> str:
+    """:func:`words_that_leave` as one line."""
+    told = words_that_leave(request).items()
+    return "; ".join(f"{what} {', '.join(f'“{word}”' for word in words)}" for what, words in told)
+
+
 def _summary(
     segment: SanitizedSegment, request: TrainingRequest, mi: MutualInformation
 ) -> SegmentSummary:
@@ -110,6 +127,7 @@ def render_page(sanitized: Sanitized, leakage: Leakage) -> str:
     """The preview as one HTML page that holds its images and loads nothing."""
     rows = [
         {
+            "number": view.index + 1,
             "outline": _data_uri(_jpeg(_outlined(view)), "jpeg"),
             "segments": [
                 _tile(view, measured, segment, sanitized.bundle.request)
@@ -124,6 +142,7 @@ def render_page(sanitized: Sanitized, leakage: Leakage) -> str:
             preferences=_preferences(sanitized.bundle.request),
             columns=1 + len(sanitized.bundle.segments),
             summary=summarise(sanitized.bundle, leakage),
+            words=words_line(sanitized.bundle.request),
             rows=rows,
             skipped=sanitized.skipped,
         )
@@ -131,10 +150,16 @@ def render_page(sanitized: Sanitized, leakage: Leakage) -> str:
 
 
 def write_preview(sanitized: Sanitized, leakage: Leakage, stem: Path) -> tuple[Path, Path]:
-    """Write ``stem``.png and ``stem``.html; their paths."""
-    sheet, page = stem.with_suffix(".png"), stem.with_suffix(".html")
-    sheet.write_bytes(encode_png(render_sheet(sanitized, leakage)))
-    page.write_text(render_page(sanitized, leakage), encoding="utf-8")
+    """Write ``stem``.png and ``stem``.html; their paths.
+
+    Raises:
+        DeviceError: they cannot be written.
+    """
+    sheet, page = (stem.parent / f"{stem.stem}{ending}" for ending in (".png", ".html"))
+    with writing("the preview"):
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        sheet.write_bytes(encode_png(render_sheet(sanitized, leakage)))
+        page.write_text(render_page(sanitized, leakage), encoding="utf-8")
     return sheet, page
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from spinml.device.client import RESULTS, Client
 from spinml.device.key import api_key
@@ -117,6 +118,7 @@ def show_run(status: RunStatus, as_json: bool) -> None:
         return
     typer.echo(f"{status.id}\t{status.state}")
     for stage in status.stages:
-        People.print(f"  {stage.label}: {stage.state} {stage.done}/{stage.total} {stage.unit}")
+        told = f"  {stage.label}: {stage.state} {stage.done}/{stage.total} {stage.unit}"
+        People.print(told, markup=False)
     if status.error:
-        People.print(f"[bold red]error[/] {error_from_dict(status.error)}")
+        People.print(f"[bold red]error[/] {escape(str(error_from_dict(status.error)))}")

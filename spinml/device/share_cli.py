@@ -8,24 +8,30 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from spinml.device.client import Client
 from spinml.device.described import described
+from spinml.device.files import writing
 from spinml.device.key import api_key
 from spinml.device.ledger import Ledger
 from spinml.device.measures import measure_segments
 from spinml.device.options import DEFAULT_SERVER, AsJson, KeyFile, Server
-from spinml.device.photo_options import Given, prepare, sanitized_photos, takes_photos
+from spinml.device.photo_options import (
+    Given,
+    numbered,
+    prepare,
+    sanitized_photos,
+    takes_photos,
+)
 from spinml.device.photos import load_photos
-from spinml.device.preview import summarise, write_preview
+from spinml.device.preview import summarise, words_that_leave, write_preview
 from spinml.device.runs_cli import follow_runs
 from spinml.device.submit import submit_recorded
 from spinml.device.terminal import People, print_json, reports_errors, summary_table
-from spinml.errors import DeviceError
 from spinml.privacy.bundle_file import read_bundle, write_bundle
 from spinml.privacy.leakage import Leakage
 from spinml.privacy.sanitizer import Sanitized
-from spinml.privacy.usable import Skipped
 
 
 @reports_errors
@@ -36,15 +42,13 @@ def preview(
     as_json: AsJson = False,
 ) -> None:
     """Write a picture and a page of what would leave, and its MI. Nothing is sent."""
-    sanitized, leakage, skipped = prepare(given)
+    sanitized, leakage = prepare(given)
     sheet, page = write_preview(sanitized, leakage, out)
     if as_json:
-        print_json(
-            _described(sanitized, leakage, skipped) | {"sheet": str(sheet), "page": str(page)}
-        )
+        print_json(_described(sanitized, leakage) | {"sheet": str(sheet), "page": str(page)})
         return
-    _tell_skipped(skipped)
-    People.print(summary_table(summarise(sanitized.bundle, leakage)))
+    _tell_skipped(sanitized)
+    People.print(summary_table(sanitized.bundle, leakage))
     People.print("Nothing was sent. Look at it:")
     typer.echo(f"{sheet}\n{page}")
 
@@ -64,10 +68,10 @@ def submit(
 ) -> None:
     """Send what the preference allows, and begin a run."""
     key = api_key(key_file)
-    sanitized, leakage, skipped = prepare(given)
+    sanitized, leakage = prepare(given)
     if not as_json:
-        _tell_skipped(skipped)
-        People.print(summary_table(summarise(sanitized.bundle, leakage)))
+        _tell_skipped(sanitized)
+        People.print(summary_table(sanitized.bundle, leakage))
         if not yes and _is_terminal():
             typer.confirm(f"Send this to {server}?", abort=True, err=True)
     with Client(server, key) as client:
@@ -78,9 +82,7 @@ def submit(
         if follow:
             follow_runs(client, [status.id], as_json)
         elif as_json:
-            print_json(
-                _described(sanitized, leakage, skipped) | {"run": status.model_dump(mode="json")}
-            )
+            print_json(_described(sanitized, leakage) | {"run": status.model_dump(mode="json")})
 
 
 @reports_errors
@@ -91,17 +93,15 @@ def sanitize_to_file(
     as_json: AsJson = False,
 ) -> None:
     """Write what may leave into one file, for another machine to `send`. Photos stay here."""
-    sanitized, leakage, skipped = prepare(given)
+    sanitized, leakage = prepare(given)
     Ledger().written(sanitized.bundle, leakage.as_dict())
-    try:
+    with writing("the bundle"):
         write_bundle(sanitized.bundle, out)
-    except OSError as error:
-        raise DeviceError(f"the bundle cannot be written: {type(error).__name__}") from None
     if as_json:
-        print_json(_described(sanitized, leakage, skipped) | {"file": str(out)})
+        print_json(_described(sanitized, leakage) | {"file": str(out)})
         return
-    _tell_skipped(skipped)
-    People.print(summary_table(summarise(sanitized.bundle, leakage)))
+    _tell_skipped(sanitized)
+    People.print(summary_table(sanitized.bundle, leakage))
     typer.echo(out)
 
 
@@ -160,25 +160,26 @@ def similarity(
     if as_json:
         print_json({name: asdict(item) for name, item in measures.items()})
         return
-    _tell_skipped(list(loaded.skipped))
+    _tell_skipped(numbered(loaded, sanitized))
     typer.echo("\t".join(("figure", *measures)))
     typer.echo("\t".join(("SIM", *(f"{item.sim:.3f}" for item in measures.values()))))
     for figure in described(measures):
         typer.echo("\t".join((figure.name, *figure.segments.values())))
 
 
-def _described(sanitized: Sanitized, leakage: Leakage, skipped: list[Skipped]) -> dict[str, Any]:
+def _described(sanitized: Sanitized, leakage: Leakage) -> dict[str, Any]:
     return {
         "segments": [asdict(item) for item in summarise(sanitized.bundle, leakage)],
+        "words": words_that_leave(sanitized.bundle.request),
         "bundle": sanitized.bundle.digest,
         "mi": leakage.as_dict(),
-        "skipped": [{"photo": item.index + 1, "reason": item.reason} for item in skipped],
+        "skipped": [{"photo": item.index + 1, "reason": item.reason} for item in sanitized.skipped],
     }
 
 
-def _tell_skipped(skipped: list[Skipped]) -> None:
-    for item in skipped:
-        People.print(f"[yellow]photo {item.index + 1} is left out:[/] {item.reason}")
+def _tell_skipped(sanitized: Sanitized) -> None:
+    for item in sanitized.skipped:
+        People.print(f"[yellow]photo {item.index + 1} is left out:[/] {escape(item.reason)}")
 
 
 def _is_terminal() -> bool:

@@ -29,7 +29,7 @@ def submit_recorded(
         ledger: None takes the user's.
 
     Raises:
-        DeviceError: the ledger cannot be written, so nothing was sent.
+        DeviceError: the ledger cannot be written; it says whether anything was sent.
         SpinMLError: whatever the client raises.
     """
     bundle, book = sanitized.bundle, ledger or Ledger()

@@ -12,10 +12,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from spinml.device.preview import SegmentSummary
+from spinml.bundle import SanitizedBundle
+from spinml.device.preview import summarise, words_line
 from spinml.errors import SpinMLError
+from spinml.privacy.leakage import Leakage
 
-People = Console(stderr=True)
+People = Console(stderr=True, emoji=False)
 """For people: progress, tables, questions. Stdout is for results alone."""
 
 Arguments = ParamSpec("Arguments")
@@ -45,12 +47,17 @@ def reports_errors(command: Callable[Arguments, None]) -> Callable[Arguments, No
     return wrapped
 
 
-def summary_table(summary: list[SegmentSummary]) -> Table:
-    """What would leave, one row a segment."""
-    table = Table(title="What leaves this device", title_justify="left")
+def summary_table(bundle: SanitizedBundle, leakage: Leakage) -> Table:
+    """What would leave: one row a segment, and below the words that leave at every level."""
+    table = Table(
+        title="What leaves this device",
+        title_justify="left",
+        caption=escape(f"Words that leave at every level: {words_line(bundle.request)}"),
+        caption_justify="left",
+    )
     for column in ("segment", "scheme", "what leaves", "images", "bytes", "MI hist.", "MI reg."):
         table.add_column(column, justify="right" if column in _NUMBERS else "left")
-    for item in summary:
+    for item in summarise(bundle, leakage):
         table.add_row(
             escape(f"{item.name}: “{item.text}”"),
             item.scheme,

@@ -43,7 +43,7 @@ class StageBars:
 
     def __init__(self, console: Console):
         self.progress = Progress(
-            TextColumn("{task.fields[mark]} {task.description}"),
+            TextColumn("{task.fields[mark]} {task.description}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             _RateColumn(),

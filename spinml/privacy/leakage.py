@@ -1,7 +1,8 @@
 """MI, eq. 1: how much of a segment what leaves the device tells, as a share of its entropy (§3.4).
 
 Both estimators compare grey levels over the whole frame, with what is outside the segment blank
-(zero), as the paper did. They are averages over pixels and no guarantee: a low MI can still hide a
+(zero), as the paper did. Of a segment that is sent and too small for the frame to show, all is
+taken to be told. They are averages over pixels and no guarantee: a low MI can still hide a
 recognisable outline. Text carries none (§3.4): at (L0, L0) MI is exactly 0.
 """
 
@@ -120,8 +121,12 @@ def _measure_photo(view: PhotoView) -> dict[str, MutualInformation]:
     ys = [item.in_frame for item in view.sent]
     objects = np.logical_or.reduce(list(view.masks.values()))
     segments = {**view.masks, BACKGROUND: ~objects}
+    sent = {item.segment for item in view.sent}
     measured = {}
     for name, mask in segments.items():
+        if name in sent and not mask.any():  # too small for the frame to show
+            measured[name] = MutualInformation(1.0, 1.0)
+            continue
         x = np.where(mask, grey, np.uint8(0))
         measured[name] = MutualInformation(share(histogram_mi, x, ys), share(regional_mi, x, ys))
     return measured

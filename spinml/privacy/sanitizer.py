@@ -78,19 +78,20 @@ def private_segments(
     Returns:
         By segment: the target objects on plain ground ``(size_px, size_px, 3)``, and the frames
         with the target objects' places filled ``(h, w, 3)``; a list is empty where no photo shows
-        the object.
+        the object, and a close-up shows no background.
     """
     private: dict[str, list[Photo]] = {name: [] for name in request.segments}
     for item in photos:
         found = usable(request, item)
-        if not isinstance(found, Usable) or not has_background(list(found.found.values())):
+        if not isinstance(found, Usable):
             continue
         pixels = item.photo.pixels
         for name in found.objects:
             cutout = cut_out(pixels, found.found[name], size_px)
             private[name].append(on_plain_ground(cutout))
         masks = list(found.found.values())
-        private[BACKGROUND].append(take_background(pixels, masks, "inpaint").pixels)
+        if has_background(masks):
+            private[BACKGROUND].append(take_background(pixels, masks, "inpaint").pixels)
     return private
 
 

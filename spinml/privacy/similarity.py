@@ -45,7 +45,11 @@ class OnnxEmbedder:
         self.size_px = shape[2] if isinstance(shape[2], int) else DEFAULT_PX
 
     def __call__(self, photos: Sequence[Photo]) -> Embeddings:
-        """L2-normalised embeddings of RGB ``photos``, each ``(H, W, 3)``: shape ``(n, d)``."""
+        """L2-normalised embeddings of RGB ``photos``, each ``(H, W, 3)``: shape ``(n, d)``.
+
+        Raises:
+            ModelFileError: what the model gives is none.
+        """
         batches = [photos[at : at + _BATCH] for at in range(0, len(photos), _BATCH)]
         if not batches:
             raise ValueError("no photos to embed")
@@ -55,7 +59,10 @@ class OnnxEmbedder:
         px = self.size_px
         scaled = np.stack([resize(photo, px, px) for photo in photos])
         batch = np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), np.float32) / 255.0
-        return normalised(np.asarray(self._session.run(None, {self._input: batch})[0]))
+        try:
+            return normalised(np.asarray(self._session.run(None, {self._input: batch})[0]))
+        except ValueError as error:
+            raise ModelFileError(f"the model is no embedder: {error}") from None
 
 
 def normalised(embeddings: npt.NDArray[np.floating]) -> Embeddings:

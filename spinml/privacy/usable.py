@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spinml.images import Mask, bounding_box
-from spinml.privacy.background import has_background
+from spinml.privacy.background import frame_size, has_background
 from spinml.privacy.private import DeviceOnly, SegmentedPhoto
 from spinml.request import BACKGROUND, Scheme, TrainingRequest
 
 LEAST_TARGET_PX = 16
 """A target object whose longer side is shorter teaches nothing and is left out."""
+
+
+LEAST_FRAME_PX = 3
+"""A photo whose frame has a shorter side cannot be measured and is left out."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ def usable(request: TrainingRequest, item: SegmentedPhoto) -> Usable | str:
     The background is taken only where every target object is known to be, or known not to be: one
     that the segmenter missed would leave with it.
     """
+    if min(frame_size(*item.photo.size)) < LEAST_FRAME_PX:
+        return "it is too narrow"
     found = _apart(request, item.masks)
     one = len(request.target_objects) == 1
     if not found:

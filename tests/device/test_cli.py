@@ -15,7 +15,7 @@ from spinml.device.client import Client
 from spinml.device.ledger import Ledger
 from spinml.images import encode_png
 from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
-from spinml.privacy.sanitizer import private_segments
+from spinml.privacy.sanitizer import private_segments, sanitize
 from spinml.privacy.similarity import OnnxEmbedder
 from tests.device.models import brightness_classifier, colour_embedder, pose_model, segmenter
 from tests.device.server import RUN, Script, events, failed, file, run_status, stage, told
@@ -76,6 +76,12 @@ def test_preview_by_mask(files):
     assert [item["images"] for item in told_["segments"]] == [1, 0]
     assert (files / told_["sheet"]).is_file()
     assert (files / told_["page"]).is_file()
+    assert told_["words"] == {
+        "objective": ["a secret objective"],
+        "classes": ["eating", "sleeping"],
+        "objects": ["dog"],
+        "background": ["bedroom"],
+    }
     assert not (files / "ledger.jsonl").exists()
 
 
@@ -84,6 +90,18 @@ def test_preview_by_segmenter(files):
     assert result.exit_code == 0, result.output
     assert result.stdout.split() == ["there.png", "there.html"]
     assert "Nothing was sent" in result.stderr
+
+
+@pytest.mark.parametrize(("out", "ends"), [("new/folder/p", 0), ("Rex.png/p", 1)])
+def test_where_the_preview_goes(files, out, ends):
+    result = run("preview", "r.yaml", "Rex.png", "--mask", "mask.png", "--out", out, "--json")
+    assert result.exit_code == ends
+    told_ = json.loads(result.stdout)
+    if ends:
+        assert told_["error"]["code"] == "device_error"
+        assert "cannot be written" in told_["error"]["message"]
+    else:
+        assert (files / told_["page"]).is_file()
 
 
 @pytest.mark.parametrize("by", ["keypoints", "option", "environment"])
@@ -128,6 +146,31 @@ def test_photos_without_the_target_are_left_out_and_said(files):
         {"photo": 1, "reason": "no dog was found on it"}
     ]
     assert "photo 1 is left out" in run("preview", "r.yaml", *photos, *masks).stderr
+
+
+def test_the_page_numbers_the_files_and_tells_all_that_were_left_out(files):
+    (files / "tiny.png").write_bytes(encode_png(ellipse(axes=(3, 3)).astype(np.uint8)))
+    photos, masks = ["Rex.png"] * 3, masks_of("none", "tiny", "mask")
+    run("preview", "r.yaml", *photos, *masks)
+    page = (files / "preview.html").read_text()
+    assert "camera photo 3" in page
+    assert "photo 1: no dog was found on it" in page
+    assert "photo 2: the target object is smaller than 16 pixels" in page
+    colour_embedder(files / "e.onnx")
+    np.savez(files / "run.npz", target=np.eye(3), background=np.eye(3), index=range(3))
+    options = ["--embeddings", "run.npz", "--embedder", "e.onnx"]
+    shown = run("similarity", "r.yaml", *photos, *masks, *options)
+    assert "photo 1 is left out" in shown.stderr
+    assert "photo 2 is left out" in shown.stderr
+
+
+def test_photos_beyond_the_limit_are_not_read(files, monkeypatch):
+    script = serve(monkeypatch)
+    photos, masks = ["Rex.png"] * 33 + ["r.yaml"], masks_of(*["mask"] * 34)
+    result = run("submit", "r.yaml", *photos, *masks, "--json")
+    error = json.loads(result.stdout)["error"]
+    assert (error["code"], script.requests) == ("bundle_limit", [])
+    assert "target is on more than 32 photos" in error["message"]
 
 
 def test_similarity_of_private_segments_and_a_runs_embeddings(files):
@@ -189,6 +232,59 @@ def test_similarity_refuses_what_is_no_embeddings_file(files):
     result = run("similarity", "r.yaml", "Rex.png", *options, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["error"]["code"] == "model_file_error"
+
+
+def test_similarity_of_close_ups_alone(files):
+    close = np.zeros((480, 640), np.uint8)
+    close[10:470, 10:630] = 255
+    (files / "close.png").write_bytes(encode_png(close))
+    colour_embedder(files / "e.onnx")
+    np.savez(files / "run.npz", target=np.eye(3), background=np.eye(3), index=range(3))
+    options = ["--embeddings", "run.npz", "--embedder", "e.onnx", *masks_of(*["close"] * 3)]
+    result = run("similarity", "r.yaml", *["Rex.png"] * 3, *options, "--json")
+    assert result.exit_code == 0, result.output
+    measured = json.loads(result.stdout)
+    assert list(measured) == ["target"]
+    assert measured["target"]["copies"]["images"] == 3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"target": np.eye(4), "background": np.eye(4), "index": range(4)},
+        {"target": np.zeros((3, 3)), "background": np.eye(3), "index": range(3)},
+        {"target": np.full((3, 3), np.nan), "background": np.eye(3), "index": range(3)},
+        {"target": np.eye(3), "background": np.eye(3), "index": range(2)},
+        {"target": np.eye(3), "background": np.eye(3), "index": 3},
+        {"target": np.eye(3), "background": np.eye(3), "index": [0.5, 1, 2]},
+        {"target": np.ones(3), "background": np.eye(3), "index": range(3)},
+        {"target": np.eye(3), "background": np.eye(3), "index": range(3),
+         "prompt_target": np.eye(2), "empty_prompt": np.eye(2)},
+        b"",
+        b"PK\x03\x04",
+        "cut off",
+        "changed",
+        "npy",
+    ],
+)  # fmt: skip
+def test_similarity_of_embeddings_that_cannot_be(files, content):
+    colour_embedder(files / "e.onnx")
+    path = files / "run.npz"
+    np.savez(path, target=np.eye(3), background=np.eye(3), index=range(3))
+    whole = path.read_bytes()
+    if isinstance(content, dict):
+        np.savez(path, **content)
+    elif content == "npy":
+        np.save(files / "run.npy", np.eye(3))
+        path.write_bytes((files / "run.npy").read_bytes())
+    else:
+        changed = whole.replace(b"\xf0?", b"\xf1?", 1)
+        path.write_bytes({"cut off": whole[:-100], "changed": changed}.get(content, content))
+    options = ["--embeddings", "run.npz", "--embedder", "e.onnx", "--mask", "mask.png"]
+    result = run("similarity", "r.yaml", "Rex.png", *options, "--json")
+    error = json.loads(result.stdout)["error"]
+    assert error["code"] == "model_file_error"
+    assert error["remedy"]
 
 
 @pytest.mark.parametrize(
@@ -305,6 +401,7 @@ def test_asking_first_at_a_terminal(files, monkeypatch):
     )
     assert result.exit_code == 1
     assert "Send this to" in result.stderr
+    assert "objective “a secret objective”" in " ".join(result.stderr.split())
     assert script.requests == []
     assert Ledger().entries() == []
 
@@ -354,6 +451,20 @@ def test_a_failed_run_is_exit_code_1(monkeypatch):
     assert "too many broken" in result.stderr
 
 
+def test_brackets_are_no_markup(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    error = {"code": "internal", "message": "in [/old] and [bold]", "remedy": "see [1]"}
+    serve(monkeypatch, told(run_status("failed", error=error)))
+    assert "in [/old] and [bold] (see [1])" in run("status", RUN).stderr
+    bundle = sanitize(request_of("L0", "L0"), []).bundle
+    Ledger().failed("http://[fd00::12]:8000", bundle, "not_found")
+    assert "http://[fd00::12]:8000" in run("ledger").stderr
+    brightness_classifier(tmp_path / "m.onnx", classes=("[/dark]", "[bright]"))
+    (tmp_path / "photos" / "[bright]").mkdir(parents=True)
+    (tmp_path / "photos" / "[bright]" / "1.png").write_bytes(encode_png(cat()))
+    assert "[bright]" in run("evaluate", "m.onnx", "photos").stderr
+
+
 def test_watch_as_json_lines(monkeypatch):
     serve(
         monkeypatch,
@@ -372,6 +483,13 @@ def test_fetch_some_and_unknown(tmp_path, monkeypatch):
     assert (tmp_path / "out" / "model.onnx").read_bytes() == b"model"
     assert (tmp_path / "out" / "embeddings.npz").read_bytes() == b"npz"
     assert "dataset" in run("fetch", RUN, "--what", "photos").stderr
+
+
+def test_fetch_to_a_place_that_cannot_be_written(tmp_path, monkeypatch):
+    serve(monkeypatch, file(b"model"))
+    (tmp_path / "out").write_text("a file")
+    result = run("fetch", RUN, "--what", "model", "--out", "out", "--json")
+    assert json.loads(result.stdout)["error"]["code"] == "device_error"
 
 
 def test_cancel_and_delete(monkeypatch):

@@ -286,6 +286,20 @@ def test_cancel_and_delete():
     ]
 
 
+@pytest.mark.parametrize(
+    ("server", "key", "error"),
+    [
+        ("http://host:abc", KEY, ServiceError),
+        ("http://server", "sk-sécret", AuthenticationError),
+    ],
+)
+def test_an_address_or_a_key_that_cannot_be(server, key, error):
+    with pytest.raises(error) as caught:
+        Client(server, key)
+    assert caught.value.remedy
+    assert key not in str(caught.value)
+
+
 def test_an_address_that_is_none():
     with (
         Client("not an address", KEY, attempts=1) as client,

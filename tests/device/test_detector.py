@@ -182,6 +182,8 @@ def test_commands(model: Path, labelled: Path, tmp_path: Path) -> None:
     drawn = decode_photo(tmp_path / "drawn" / "000_0.png")
     assert (drawn[20, 8] != 90).any()
     assert (drawn[60, 60] == 90).all()
+    told = run(app, ["predict", str(model), str(taken), "--out", str(taken), "--json"])
+    assert json.loads(told.stdout.splitlines()[-1])["error"]["code"] == "device_error"
     told = run(app, ["predict", str(model), str(taken), "--json"])
     found = json.loads(told.stdout)["detections"]
     assert [one["label"] for one in found] == ["pill bottle", "photo frame"]

@@ -111,6 +111,22 @@ def test_a_place_that_cannot_be_written(tmp_path, shared):
         Ledger(tmp_path / "file" / "ledger.jsonl").sending(SERVER, *shared)
 
 
+@pytest.mark.parametrize("damaged", [True, False])
+def test_what_left_is_told_when_the_ledger_fails_afterwards(tmp_path, shared, damaged):
+    path = tmp_path / "ledger.jsonl"
+    if damaged:
+        path.write_text("{")
+    else:
+        path.mkdir()
+    book, (bundle, mi) = Ledger(path), shared
+    with pytest.raises(DeviceError, match="nothing was sent"):
+        book.sending(SERVER, bundle, mi)
+    for record, told in ((book.accepted, "is run r-7"), (book.failed, "with the error r-7")):
+        with pytest.raises(DeviceError, match=told) as caught:
+            record(SERVER, bundle, "r-7")
+        assert "nothing" not in caught.value.message
+
+
 def test_the_environment_names_the_file(monkeypatch, tmp_path):
     monkeypatch.setenv("SPINML_LEDGER", str(tmp_path / "mine.jsonl"))
     assert default_ledger() == tmp_path / "mine.jsonl"

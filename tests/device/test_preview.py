@@ -28,7 +28,8 @@ def test_every_preference_can_be_shown(target, background):
     page = render_page(sanitized, leakage)
     shown = 2 + 2 * (target != "L0") + 2 * (background != "L0")
     assert page.count("<img ") == shown
-    assert page.count("“cat”") == 1 + 2 * (target == "L0")
+    assert page.count("“cat”") == 2 + 2 * (target == "L0")
+    assert "objective “what is my cat doing”; classes “eating”, “sleeping”" in page
 
 
 def test_noise_is_shown_with_its_epsilon():

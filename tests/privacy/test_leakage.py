@@ -95,6 +95,16 @@ def test_mean_over_photos_and_json():
     assert leakage.as_dict()["photos"][1]["target"]["histogram"] == each[1]
 
 
+@pytest.mark.parametrize("scheme", ["L0", "L1", "L2"])
+def test_an_object_that_the_frame_cannot_show_is_taken_to_be_told_whole(scheme):
+    photo = np.tile(cat(), (1, 8, 1))[:300]
+    mask = np.zeros(photo.shape[:2], bool)
+    mask[101:117, 2003:2006] = True
+    leakage = measure_leakage(sanitize(request_of(scheme), [segmented(photo, mask)]))
+    told = float(scheme != "L0")
+    assert (leakage.target.histogram, leakage.target.regional) == (told, told)
+
+
 def test_no_photos_no_leak():
     leakage = measure_leakage(sanitize(request_of("L0", "L0"), []))
     assert leakage.photos == ()

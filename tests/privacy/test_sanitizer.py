@@ -240,6 +240,15 @@ def test_unfit_photos_are_left_out_with_their_reasons():
     assert [view.index for view in sanitized.views] == [2]
 
 
+@pytest.mark.parametrize("shape", [(8, 3000), (3000, 8)])
+def test_a_photo_too_narrow_to_be_measured_is_left_out(shape):
+    mask = np.zeros(shape, bool)
+    mask[:40, :40] = True
+    narrow = segmented(np.full((*shape, 3), 9, np.uint8), mask)
+    sanitized = sanitize(request_of("L2"), [narrow, segmented()])
+    assert [item.reason for item in sanitized.skipped] == ["it is too narrow"]
+
+
 def test_no_photo_left_is_an_error():
     with pytest.raises(NoTargetFoundError, match="not on it"):
         sanitize(request_of(), [segmented(mask=np.zeros((480, 640), bool))])
@@ -268,6 +277,15 @@ def test_private_segments_are_for_home():
     segments = private_segments(request_of(), [segmented()], size_px=128)
     assert segments["target"][0].shape == (128, 128, 3)
     assert segments["background"][0].shape == (384, 512, 3)
+
+
+def test_private_segments_have_the_close_ups_that_are_sent():
+    close = np.zeros((480, 640), bool)
+    close[10:470, 10:630] = True
+    photos = [segmented(mask=close), segmented()]
+    assert len(sanitize(request_of("L2", "L0"), photos).bundle.segment("target").images) == 2
+    private = private_segments(request_of("L2", "L0"), photos)
+    assert (len(private["target"]), len(private["background"])) == (2, 1)
 
 
 @pytest.mark.parametrize("side", [16, 17, 20, 21, 22, 37, 111])

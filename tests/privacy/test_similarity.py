@@ -58,6 +58,12 @@ def test_embedder(tmp_path, px, expected):
     assert embeddings[0] == pytest.approx(colour / np.linalg.norm(colour), abs=0.01)
 
 
+def test_what_has_no_direction_is_no_embedding(tmp_path):
+    embed = OnnxEmbedder(mean_colour_embedder(tmp_path / "e.onnx"))
+    with pytest.raises(ModelFileError, match="no direction"):
+        embed([np.zeros((8, 8, 3), np.uint8)])
+
+
 def test_files_that_are_no_embedder(tmp_path):
     with pytest.raises(ModelFileError, match="no model file"):
         OnnxEmbedder(tmp_path / "none.onnx")
