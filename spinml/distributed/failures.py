@@ -25,12 +25,17 @@ _WRAPS = ("cause", "health_check_failure", "_base_exc")
 
 
 def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """``error``, and what lies under it: Ray and Ray Train wrap what a worker raised."""
+    """``error``, and what lies under it: Ray and Ray Train wrap what a worker raised.
+
+    What an actor's ``__init__`` raised is kept as the argument of its ActorDiedError alone.
+    """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        wrapped = (getattr(error, name, None) for name in _WRAPS)
+        wrapped = [getattr(error, name, None) for name in _WRAPS]
+        if isinstance(error, ray_errors.ActorDiedError):
+            wrapped += error.args[:1]
         under = [inner for inner in wrapped if isinstance(inner, BaseException)]
         error = under[0] if under else error.__cause__ or error.__context__
 

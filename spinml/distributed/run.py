@@ -12,7 +12,7 @@ import ray
 
 from spinml.distributed.board import Begun, BoardProgress, Standing
 from spinml.distributed.events import OnEvent, StageState, stage_event
-from spinml.distributed.failures import stage_error, worker_died
+from spinml.distributed.failures import raised_on_purpose, stage_error, worker_died
 from spinml.distributed.workers import Lease
 from spinml.logs import bound
 from spinml.pipeline.execution import task_of
@@ -136,7 +136,8 @@ class Run:
             self._put_down(attempt, broken=died)
             # A worker that died while it was idle, as on a node that was lost, is no attempt.
             untried = attempt.lease.warm and attempt.began_at is None
-            if died and (untried or self.deaths.get(stage.digest, 0) < MAX_RETRIES):
+            again = untried or self.deaths.get(stage.digest, 0) < MAX_RETRIES
+            if died and again and raised_on_purpose(error) is None:
                 self._try_again(stage, counts=not untried)
                 return
             self.on_event(stage_event(stage, StageState.FAILED, attempt.told, attempt.seconds))

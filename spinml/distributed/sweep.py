@@ -24,14 +24,16 @@ from ray.tune.search.optuna import OptunaSearch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from spinml.config import ServerConfig
+from spinml.distributed.failures import raised_on_purpose
 from spinml.distributed.operations import Operations
 from spinml.distributed.resources import Demand, cluster_capacity, demand_of
-from spinml.errors import StageError
+from spinml.errors import SpinMLError, StageError
 from spinml.pipeline.stages import StageKind
 
 _TRIAL_RESOURCES = {"CPU": 0, "node:__internal_head__": 1e-4}
 """A trial waits, so it holds no CPU; Tune wants some resource, and the head's mark is free."""
 _QUIET = {
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune's would end the trials as if none were left
     "RAY_AIR_NEW_OUTPUT": "0",  # the newer one prints its table to stdout, however quiet
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
@@ -82,11 +84,15 @@ class Host:
         """What the actor's ``method`` returns.
 
         Raises:
+            SpinMLError: what the actor raised when it was made.
             StageError: the actor died, or did not answer in time.
         """
         try:
             return ray.get(getattr(self.actor, method).remote(), timeout=timeout_s)
         except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
+            own = raised_on_purpose(error)
+            if own is not None:
+                raise own from None
             raise StageError(
                 "the process that plays the home died or does not answer",
                 remedy="look at its log and at this machine's memory; the same command goes on",
@@ -100,21 +106,26 @@ class Host:
 
 
 def check_feasible(
-    kinds: Iterable[StageKind], config: ServerConfig, operations: Operations
+    kinds: Iterable[StageKind], config: ServerConfig, operations: Operations, *, detects: bool
 ) -> None:
     """Refuse a sweep whose stages would wait for ever, before anything is started.
 
     Of an autoscaling cluster counts what it is at its largest: at first no node may be there.
+
+    Args:
+        detects: the runs train detectors.
 
     Raises:
         InfeasibleResourcesError: names the stage, what it wants and the most there is.
     """
     capacity = cluster_capacity(config.resources.node_groups)
     for kind in kinds:
-        capacity.check(_demand(kind, config, operations), f"the stage {kind}")
+        capacity.check(_demand(kind, config, operations, detects), f"the stage {kind}")
 
 
-def fitting(kinds: Iterable[StageKind], config: ServerConfig, operations: Operations) -> int:
+def fitting(
+    kinds: Iterable[StageKind], config: ServerConfig, operations: Operations, *, detects: bool
+) -> int:
     """How many trials may run at once: those whose heaviest stages fit beside each other, and one
     more, which measures at home or runs light stages meanwhile. Fewer would keep an autoscaler from
     ever growing as far as it may."""
@@ -122,24 +133,26 @@ def fitting(kinds: Iterable[StageKind], config: ServerConfig, operations: Operat
     beside = [
         math.floor(total.get(name, 0.0) / amount + 1e-6)
         for kind in kinds
-        for name, amount in _demand(kind, config, operations).total().items()
+        for name, amount in _demand(kind, config, operations, detects).total().items()
         if name in ("CPU", "GPU")
     ]
     return max(1, min(beside, default=1)) + 1
 
 
-def _demand(kind: StageKind, config: ServerConfig, operations: Operations) -> Demand:
-    return demand_of(kind, config, plain=kind in operations.functions)
+def _demand(kind: StageKind, config: ServerConfig, operations: Operations, detects: bool) -> Demand:
+    return demand_of(kind, config, plain=kind in operations.functions, detects=detects)
 
 
 def run_trials(host: Host, trials: Trials, folder: Path) -> None:
     """Try all of ``trials``; returns when none is left. A trial that fails does not end the others.
 
+    Ctrl-C ends it, by a KeyboardInterrupt.
+
     Args:
         host: keeps the results: what Tune writes into ``folder`` is of no further use.
 
     Raises:
-        StageError: the host died.
+        SpinMLError: the host died, or could not be made.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -162,6 +175,9 @@ def run_trials(host: Host, trials: Trials, folder: Path) -> None:
             name=f"sweep-{uuid.uuid4().hex[:8]}",
             storage_path=str(folder.resolve()),
             failure_config=tune.FailureConfig(max_failures=0, fail_fast=False),
+            # By default each trial has one at its end, which its node cannot write into another's
+            # ``folder``: Optuna would be told that the trial failed.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
         ),
     )
@@ -196,12 +212,6 @@ def _trainable(host: Any) -> Any:
         def reset_config(self, new_config: dict[str, Any]) -> bool:
             return True
 
-        def save_checkpoint(self, checkpoint_dir: str) -> None:
-            """Nothing to save: the host keeps results, the store artifacts."""
-
-        def load_checkpoint(self, checkpoint: Any) -> None:
-            """Nothing to load."""
-
     Trial.__name__ = Trial.__qualname__ = f"Trial{uuid.uuid4().hex[:8]}"
     return Trial
 
@@ -213,7 +223,7 @@ def polled(host: Host, tell: Callable[[Any], None], every_s: float = 1.0) -> Ite
 
     def poll() -> None:
         while not over.wait(every_s):
-            with suppress(StageError):  # run_trials says so at the end
+            with suppress(SpinMLError):  # run_trials says so at the end
                 tell(host.ask("standings", timeout_s=30))
 
     thread = threading.Thread(target=poll, daemon=True)

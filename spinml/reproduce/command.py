@@ -19,7 +19,7 @@ from spinml.reproduce.experiments import EXPERIMENTS, TABLES, seeds_by_experimen
 from spinml.reproduce.forecast import Forecast, forecast
 from spinml.reproduce.run import Reproduction, Settings, with_steps
 from spinml.reproduce.selection import Selection, select
-from spinml.tradeoffs.standing import Standing, TrialState
+from spinml.tradeoffs.standing import UNDER_WAY, Standing
 
 INCOMPLETE = 3
 """Exit code where some of what was asked for is not measured: left out, or broken."""
@@ -129,7 +129,7 @@ def _teller(console: Console) -> Callable[[str, Sequence[Standing]], None]:
     def tell(name: str, standings: Sequence[Standing]) -> None:
         for one in standings:
             key = (name, one.label, one.seed)
-            if one.state in (TrialState.WAITING, TrialState.RUNNING) or key in told:
+            if one.state in UNDER_WAY or key in told:
                 continue
             told.add(key)
             figure = f"{one.utility:.1%}" if one.utility is not None else one.detail

@@ -52,8 +52,9 @@ class Reproduction:
 
     @property
     def complete(self) -> bool:
-        """Whether every cell that was asked for has been measured."""
-        return not self.left_out and not any(result.failed for result in self.sweeps.values())
+        """Whether every cell that was asked for has been measured, with all of its seeds."""
+        broken = any(result.failed for result in self.sweeps.values())
+        return not (self.left_out or broken) and all(t.complete for t in self.tables.values())
 
 
 def with_steps(config: ServerConfig, steps: int | None) -> ServerConfig:

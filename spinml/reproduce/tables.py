@@ -35,6 +35,8 @@ class Cell:
     """Over seeds, of one seed see :func:`_of_one_seed`; None: not measured."""
     seeds: Mapping[int, float] = field(default_factory=dict)
     """Each seed's; empty where ``ours`` is None, and in table 7, whose figures are of no seed."""
+    unmeasurable: bool = False
+    """The trials are there, and the embedder reads no prompts."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ class Table:
     def cell(self, row: str, column: str) -> Cell:
         """The cell at ``row`` and ``column``."""
         return self.rows[row][self.columns.index(column)]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell has a figure of ours that can have one."""
+        cells = [cell for row in self.rows.values() for cell in row]
+        return all(cell.ours is not None or cell.unmeasurable for cell in cells)
 
 
 def is_share(column: str) -> bool:
@@ -103,7 +111,7 @@ def _measured(group: Sequence[TrialRow], table: str, column: str, paper: float) 
     seeds = {seed: scale * value for seed, value in values.items() if value is not None}
     found = estimate(list(seeds.values())) if len(seeds) == len(values) else None
     if found is None:
-        return Cell(paper, None)
+        return Cell(paper, None, unmeasurable=bool(values) and _is_of_prompts(column))
     if len(group) == 1:
         found = replace(found, interval_95=_of_one_seed(group[0], table, column, found.mean))
     return Cell(paper, found, seeds)
@@ -120,9 +128,13 @@ def _of_one_seed(
     if column == "real" and table != "6" and row.utility_interval is not None:
         low, high = row.utility_interval
         return 100 * low, 100 * high
-    if column.startswith("MI") or column.endswith(("SpinML", "baseline")):
+    if column.startswith("MI") or _is_of_prompts(column):
         return figure, figure
     return None
+
+
+def _is_of_prompts(column: str) -> bool:
+    return column.endswith(("SpinML", "baseline"))
 
 
 def _reader(table: str, column: str) -> Read:

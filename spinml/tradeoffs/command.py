@@ -20,7 +20,7 @@ from spinml.device.key import KEY_VARIABLE, api_key_file
 from spinml.errors import ConfigError, InvalidRequestError, StageError
 from spinml.sweep.spec import SweepSpec, load_sweep
 from spinml.tradeoffs.service_sweep import ServiceAccess
-from spinml.tradeoffs.standing import Standing, TrialState
+from spinml.tradeoffs.standing import UNDER_WAY, Standing, TrialState
 
 if TYPE_CHECKING:
     from spinml.sweep.summary import SweepResult
@@ -207,7 +207,7 @@ def _teller(console: Console) -> Callable[[Sequence[Standing]], None]:
 
     def tell(standings: Sequence[Standing]) -> None:
         for one in standings:
-            if one.state in (TrialState.WAITING, TrialState.RUNNING):
+            if one.state in UNDER_WAY:
                 continue
             if (one.label, one.seed) not in told:
                 told.add((one.label, one.seed))

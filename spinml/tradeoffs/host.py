@@ -25,7 +25,7 @@ from spinml.tradeoffs.carried import Carrier, OnNews, StageNews
 from spinml.tradeoffs.home import PlayedHome, objects_of, scratch
 from spinml.tradeoffs.on_cluster import ClusterCarrier
 from spinml.tradeoffs.on_service import ServiceCarrier
-from spinml.tradeoffs.standing import Standing, TrialState
+from spinml.tradeoffs.standing import UNDER_WAY, Standing, TrialState
 from spinml.tradeoffs.trials import HostSetup, Trial, make_trial
 from spinml.tradeoffs.work import Work
 
@@ -40,6 +40,8 @@ class SweepHost:
         self.results = SweepFolder(setup.folder)
         self.carrier = carrier_of(setup)
         self._lock = threading.Lock()
+        self._giving_up = threading.Lock()
+        """Held until it is known whether a run was ended: then its end has one cause."""
         self._home: PlayedHome | None = None
         self._work = Work()
         self._executed = 0
@@ -103,11 +105,13 @@ class SweepHost:
 
     def _attempt(self, trial: Trial) -> TrialRow | None:
         """Do a trial; whatever it raises is its own affair and kept beside the results."""
-        self._stand(trial, TrialState.RUNNING)
+        self._stand_running(trial)
         try:
             row = self._do(trial)
         except SpinMLError as error:
-            if not self._given_up(trial):
+            with self._giving_up:
+                given_up = self._given_up(trial)
+            if not given_up:
                 self._fail(trial, error)
             return None
         except Exception as error:  # a bug in one trial must not end the others
@@ -157,10 +161,10 @@ class SweepHost:
             seconds=round(time.monotonic() - began, 3),
             stages=carried.stages,
             executed=carried.executed,
-            samples=tuple((label, sample_file(trial.id, label)) for label in samples),
+            samples=tuple((n, sample_file(trial.id, wanted.index(n), n)) for n in samples),
             memory_mib=_memory_mib(),
         )
-        self.results.finish(row, {sample_file(trial.id, n): png for n, png in samples.items()})
+        self.results.finish(row, samples)
         return row
 
     def _teller(self, trial: Trial) -> OnNews:
@@ -172,7 +176,7 @@ class SweepHost:
             if news.state == "running" and not self._given_up(trial):
                 self._work.begin(what)
                 done = f" {news.done}/{news.total} {news.unit}" if news.total else ""
-                self._stand(trial, TrialState.RUNNING, f"{news.label}{done}")
+                self._stand_running(trial, f"{news.label}{done}")
             else:
                 self._work.end(what)
 
@@ -200,19 +204,22 @@ class SweepHost:
         return standing is not None and standing.state is TrialState.SKIPPED
 
     def _give_up_hopeless(self) -> None:
-        """End the runs that a new row shows to be hopeless, though they wait or run already."""
-        if self.setup.spec.early_stopping is None:
+        """End the runs that a new row shows to be hopeless, though they wait or run already.
+
+        On this cluster none is ended: a trial that waits is left out when its turn comes.
+        """
+        if self.setup.spec.early_stopping is None or self.setup.service is None:
             return
-        under_way = (TrialState.WAITING, TrialState.RUNNING)
         for trial in self.setup.trials:
-            standing = self._standings.get(trial.id)
-            if standing is None or standing.state not in under_way:
+            if not self._is_under_way(trial) or (reason := self._hopeless(trial)) is None:
                 continue
-            if (reason := self._hopeless(trial)) is None:
-                continue
-            self._stand(trial, TrialState.SKIPPED, reason)  # before whoever follows it sees its end
-            if not self.carrier.give_up(trial):
-                self._standings[trial.id] = standing
+            with self._giving_up:
+                if self.carrier.give_up(trial):
+                    self._stand_skipped(trial, reason)
+
+    def _is_under_way(self, trial: Trial) -> bool:
+        standing = self._standings.get(trial.id)
+        return standing is not None and standing.state in UNDER_WAY
 
     def _hopeless(self, trial: Trial) -> str | None:
         stopping = self.setup.spec.early_stopping
@@ -229,6 +236,18 @@ class SweepHost:
         row = self._rows.get(trial.id)
         state = TrialState.DONE if row else TrialState.WAITING
         return Standing(trial.condition.label, trial.seed, state, "", row.utility if row else None)
+
+    def _stand_running(self, trial: Trial, detail: str = "") -> None:
+        """Unless it was given up meanwhile."""
+        with self._lock:
+            if not self._given_up(trial):
+                self._stand(trial, TrialState.RUNNING, detail)
+
+    def _stand_skipped(self, trial: Trial, reason: str) -> None:
+        """Unless it came to its end meanwhile."""
+        with self._lock:
+            if self._is_under_way(trial):
+                self._stand(trial, TrialState.SKIPPED, reason)
 
     def _stand(
         self, trial: Trial, state: TrialState, detail: str = "", utility: float | None = None

@@ -19,7 +19,6 @@ from spinml.device.key import api_key
 from spinml.device.runs import RunStatus
 from spinml.device.submit import submit_recorded
 from spinml.errors import (
-    ConflictError,
     NotFoundError,
     ServiceError,
     StageCancelledError,
@@ -125,13 +124,13 @@ class ServiceCarrier:
         )
 
     def give_up(self, trial: Trial) -> bool:
-        """Cancel the trial's run."""
+        """Cancel the trial's run; False also where the service cannot be asked."""
         run = self._runs.get(self._name(trial))
         if run is None:
             return False
         try:
             self._client.cancel(run.id)
-        except ConflictError:  # it has ended
+        except ServiceError:  # it has ended or is gone, or the service is
             return False
         return True
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from spinml.config import ServerConfig
 from spinml.distributed.operations import Operations
 from spinml.distributed.sweep import Host, Trials, check_feasible, fitting, polled, run_trials
+from spinml.errors import StageError
 from spinml.pipeline.artifacts import ArtifactStore
 from spinml.pipeline.stages import KEY_VERSION, StageKind
-from spinml.request import BACKGROUND, Scheme
-from spinml.sweep.results import SkippedTrial, SweepFolder, write_tables
+from spinml.request import BACKGROUND, Scheme, Task
+from spinml.sweep.results import FailedTrial, SkippedTrial, SweepFolder, write_tables
 from spinml.sweep.spec import Condition, SweepSpec
 from spinml.sweep.summary import SweepCost, SweepResult, summarise_sweep
 from spinml.synthesis.identity import checkpoint_identity
@@ -23,13 +24,14 @@ from spinml.tradeoffs.home import identity_of, photos_of
 from spinml.tradeoffs.host import SweepHost
 from spinml.tradeoffs.on_service import FOLLOWED
 from spinml.tradeoffs.service_sweep import ServiceAccess, sweep_on_service
-from spinml.tradeoffs.standing import Standing, TrialState
+from spinml.tradeoffs.standing import UNDER_WAY, Standing, TrialState
 from spinml.tradeoffs.submitting import submit_grid
 from spinml.tradeoffs.trials import HostSetup, Trial, make_trial
 
-ROW_VERSION = 2
-"""Raised when a trial's figures are measured otherwise."""
-_ELSEWHERE = {"store", "service", "resources", "preset"}
+ROW_VERSION = 3
+"""Raised when a trial's figures are measured otherwise. 3: a mixture's classifier validates on
+images of other seeds."""
+_ELSEWHERE = {"store", "service", "resources", "preset", "logs"}
 """Parts of the configuration on which no figure depends."""
 
 Tell = Callable[[Sequence[Standing]], None]
@@ -67,16 +69,18 @@ def run_sweep(
         InfeasibleResourcesError: the cluster can never hold a stage; nothing was started.
         PhotoError: the home's photos are not there.
         ArtifactError: the store's URL names no place that can be a store.
+        SpinMLError: the host could not be made.
         StageError: the host or Tune died; what was finished stays.
     """
     began = time.monotonic()
     operations = operations or Operations()
     if service is None:
-        kinds = stage_kinds(spec.conditions())
-        check_feasible(kinds, config, operations)
+        conditions = spec.conditions()
+        kinds, detects = stage_kinds(conditions), _valid(conditions).at(0).task is Task.DETECTION
+        check_feasible(kinds, config, operations, detects=detects)
         # An address that can be no store is an error now; one that does not answer breaks trials.
         ArtifactStore.from_url(config.store.artifacts, config.store.s3_endpoint)
-        at_once = concurrent or fitting(kinds, config, operations)
+        at_once = concurrent or fitting(kinds, config, operations, detects=detects)
     else:
         at_once = concurrent or FOLLOWED
     setup = set_up(spec, config, out, operations, service, attach)
@@ -92,7 +96,7 @@ def run_sweep(
         spec,
         out,
         [row for trial in trials if (row := folder.finished(trial.id))],
-        [broken for trial in trials if (broken := folder.failed(trial.id))],
+        _broken(trials, folder, standings),
         [
             SkippedTrial(label=one.label, seed=one.seed, reason=one.detail)
             for one in standings
@@ -162,6 +166,22 @@ def _context(config: ServerConfig, photos: str) -> str:
     settings = config.model_dump_json(exclude=_ELSEWHERE)
     parts = (str(ROW_VERSION), str(KEY_VERSION), checkpoint_identity(config.checkpoint), photos)
     return hashlib.sha256("\n".join([settings, *parts]).encode()).hexdigest()
+
+
+def _broken(
+    trials: Sequence[Trial], folder: SweepFolder, standings: Sequence[Standing]
+) -> list[FailedTrial]:
+    """The trials that failed, and those whose end nobody saw: Tune lost the process that waited."""
+    left = {(one.label, one.seed) for one in standings if one.state in UNDER_WAY}
+    error = StageError("the trial was not finished", remedy="the same command goes on").as_dict()
+    found = []
+    for trial in trials:
+        label, seed = trial.condition.label, trial.seed
+        if (broken := folder.failed(trial.id)) is not None:
+            found.append(broken)
+        elif (label, seed) in left and folder.finished(trial.id) is None:
+            found.append(FailedTrial(id=trial.id, label=label, seed=seed, error=error))
+    return found
 
 
 def _missing(setup: HostSetup) -> Trials | None:

@@ -17,6 +17,10 @@ class TrialState(StrEnum):
     """Left out by early stopping."""
 
 
+UNDER_WAY = (TrialState.WAITING, TrialState.RUNNING)
+"""It may still come to any end."""
+
+
 @dataclass(frozen=True)
 class Standing:
     """A trial as the live table shows it."""

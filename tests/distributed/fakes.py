@@ -19,7 +19,7 @@ from ray import train as ray_train
 
 from spinml.config import ServerConfig
 from spinml.distributed.generation import Shard
-from spinml.errors import GenerationError
+from spinml.errors import CheckpointError, GenerationError
 from spinml.pipeline.stages import Progress, Stage, StageContext
 
 
@@ -60,6 +60,9 @@ class TextShards:
 
     def __init__(self, config: ServerConfig, stage: Stage, inputs: Mapping[str, Path]) -> None:
         self.params = stage.params
+        if self.params.get("lacks"):
+            journal(self.params, "made")
+            raise CheckpointError("no such checkpoint", remedy="check its name")
 
     @staticmethod
     def plan(params: Mapping[str, Any]) -> Sequence[Shard]:

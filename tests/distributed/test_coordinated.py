@@ -9,7 +9,7 @@ import pytest
 from spinml.config import ResourceConfig, Resources, ServerConfig
 from spinml.distributed.events import StageEvent
 from spinml.distributed.executor import Executor
-from spinml.errors import GenerationError
+from spinml.errors import CheckpointError, GenerationError
 from spinml.pipeline.stages import StageKind
 from tests.distributed.conftest import Site, plan_of
 
@@ -63,3 +63,13 @@ def test_an_error_in_a_shard_comes_out_as_raised(site: Site, executor: Executor)
     assert type(caught.value) is GenerationError
     assert caught.value.remedy == "draw better"
     assert not site.store.exists(dataset.key("alice"))
+
+
+def test_an_error_while_an_actor_loads_comes_out_as_raised_and_at_once(
+    site: Site, executor: Executor
+) -> None:
+    dataset = site.stage("dataset", kind=StageKind.GENERATE, shards=1, lacks=True)
+    with pytest.raises(CheckpointError) as caught:
+        executor.run(plan_of(dataset), "alice", "run", lambda event: None)
+    assert caught.value.remedy == "check its name"
+    assert site.executed()["made"] == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass, field
 from itertools import count
+from unittest.mock import MagicMock
 
 import pytest
 from ray import exceptions as ray_errors
@@ -20,10 +21,17 @@ from spinml.distributed.resources import (
     cluster_capacity,
     demand_of,
 )
+from spinml.distributed.run import Attempt, Run
 from spinml.distributed.sweep import check_feasible, fitting
 from spinml.distributed.workers import WorkerPool
-from spinml.errors import GenerationError, InfeasibleResourcesError, StageError
+from spinml.errors import (
+    CheckpointError,
+    GenerationError,
+    InfeasibleResourcesError,
+    StageError,
+)
 from spinml.pipeline.stages import Stage, StageKind
+from tests.distributed.conftest import plan_of
 
 BOTH = Resources(num_cpus=2)
 
@@ -90,11 +98,25 @@ def test_a_sweep_counts_nodes_that_are_not_there_yet() -> None:
     )
     config, operations = ServerConfig(resources=resources), Operations()
     kinds = [StageKind.FINETUNE, StageKind.GENERATE, StageKind.TRAIN]
-    check_feasible(kinds, config, operations)
-    assert fitting(kinds, config, operations) == 6 + 1
+    check_feasible(kinds, config, operations, detects=False)
+    assert fitting(kinds, config, operations, detects=False) == 6 + 1
     larger = resources.model_copy(update={"diffusion": Resources(num_gpus=4)})
     with pytest.raises(InfeasibleResourcesError, match="a node has at most 2 CPU, 2 GPU"):
-        check_feasible(kinds, config.model_copy(update={"resources": larger}), operations)
+        check_feasible(
+            kinds, config.model_copy(update={"resources": larger}), operations, detects=False
+        )
+
+
+def test_a_detection_sweep_counts_one_training_worker_as_its_runs_do() -> None:
+    resources = ResourceConfig(
+        training=Resources(num_cpus=4), node_groups=(NodeGroup(num_cpus=4, max_nodes=1),)
+    )
+    config = ServerConfig(resources=resources, training=TrainingConfig(num_workers=2))
+    kinds, operations = [StageKind.TRAIN], Operations()
+    check_feasible(kinds, config, operations, detects=True)
+    assert fitting(kinds, config, operations, detects=True) == 1 + 1
+    with pytest.raises(InfeasibleResourcesError, match="wants 2 actors of 4 CPU"):
+        check_feasible(kinds, config, operations, detects=False)
 
 
 @dataclass
@@ -156,6 +178,39 @@ def test_errors_are_told_from_deaths() -> None:
     told = stage_error(stage, ray_errors.RayTaskError("f", "traceback", ValueError("my dog")))
     assert "my dog" not in str(told)
     assert "ValueError" in str(told)
+
+
+def died_when_made(own: Exception) -> ray_errors.RayTaskError:
+    """What ``ray.get`` raises of a worker whose own actor raised ``own`` in its ``__init__``."""
+    died = ray_errors.ActorDiedError.from_task_error(ray_errors.RayTaskError("f", "trace", own))
+    arrived: ray_errors.RayTaskError = pickle.loads(
+        pickle.dumps(ray_errors.RayTaskError("g", "trace", died))
+    )
+    return arrived
+
+
+def test_what_an_actor_raised_when_it_was_made_keeps_its_code_and_remedy() -> None:
+    error = died_when_made(CheckpointError("no such checkpoint", remedy="check its name"))
+    told = stage_error(Stage(StageKind.DRAW, {}), error)
+    assert isinstance(told, CheckpointError)
+    assert told.remedy == "check its name"
+    assert raised_on_purpose(died_when_made(ValueError("my dog"))) is None
+
+
+@pytest.mark.parametrize("own", [CheckpointError("no such checkpoint"), ValueError()])
+def test_a_stage_is_tried_again_unless_its_actor_said_why(
+    own: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = Stage(StageKind.DRAW, {})
+    run = Run(MagicMock(), plan_of(stage), "alice", "run", [], lambda event: None)
+    run.running[stage.digest] = attempt = Attempt(stage, MagicMock(warm=False), "token", None)
+    monkeypatch.setattr("ray.get", MagicMock(side_effect=died_when_made(own)))
+    if isinstance(own, CheckpointError):
+        with pytest.raises(CheckpointError):
+            run._finish(attempt)
+    else:
+        run._finish(attempt)
+    assert list(run.waiting.values()) == ([] if isinstance(own, CheckpointError) else [stage])
 
 
 def test_an_event_carries_no_parameters() -> None:

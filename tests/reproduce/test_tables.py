@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from spinml.config import ServerConfig
 from spinml.errors import ConfigError
 from spinml.reproduce.document import _cell
 from spinml.reproduce.experiments import (
@@ -13,11 +16,15 @@ from spinml.reproduce.experiments import (
     labelled,
     seeds_by_experiment,
     source_of,
+    sweep_of,
     tables_of,
 )
 from spinml.reproduce.paper import paper_tables
+from spinml.reproduce.run import Settings, put_together
+from spinml.reproduce.selection import Selection
 from spinml.reproduce.tables import CAPTIONS, Cell, assemble
 from spinml.sweep.estimates import Estimate
+from spinml.sweep.summary import SweepCost, summarise_sweep
 from tests.reproduce.rows import paper_rows
 
 ROWS = {
@@ -114,6 +121,40 @@ def test_what_was_not_measured_stays_empty() -> None:
     assert table.cell("L2,L0", "real").ours is not None
     assert table.cell("L1,L0", "real").ours is None
     assert assemble(["3b"], {"pet": rows}, {})["3b"].cell("L0,L0", "real").ours is None
+
+
+def test_a_reproduction_is_complete_when_every_cell_has_a_figure_that_can_have_one() -> None:
+    selection = Selection(("3a", "4d"), {"pet": ("L0,L0",)}, ())
+    settings = Settings({"pet": 1}, 4, "home", None)
+    rows = {name: paper_rows(name, 1) for name in ("pet", "human", "bottle")}
+
+    def complete() -> bool:
+        sweeps = {
+            name: summarise_sweep(
+                sweep_of(EXPERIMENTS[name], ("L0,L0",), 1, 4), Path(), found, [], [],
+                SweepCost(0.0, 0.0, 0),
+            )
+            for name, found in rows.items()
+        }  # fmt: skip
+        return put_together(selection, settings, ServerConfig(), sweeps, {}).complete
+
+    assert complete()
+    no_prompts = {"prompt_sim": None, "empty_prompt_sim": None}
+    for name, found in rows.items():
+        rows[name] = [
+            one.model_copy(
+                update={
+                    "leakage": {
+                        segment: leak.model_copy(update=no_prompts)
+                        for segment, leak in one.leakage.items()
+                    }
+                }
+            )
+            for one in found
+        ]
+    assert complete(), "the embedder reads no text: table 4d has nothing to say"
+    rows["pet"].pop()
+    assert not complete()
 
 
 def test_a_figure_that_no_seed_changes_is_told_without_a_spread() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,9 @@ import ray
 
 from spinml.distributed.cluster import connect
 from spinml.distributed.operations import Operations
-from spinml.errors import GenerationError
+from spinml.errors import CheckpointError, GenerationError
 from spinml.pipeline.stages import StageContext, StageKind
+from spinml.tradeoffs.standing import Standing
 from tests.device.models import brightness_classifier
 from tests.service.executors import MEASURED
 
@@ -62,6 +65,46 @@ def run(context: StageContext) -> dict[str, Any]:
     else:
         (context.out / "out.txt").write_text(kind.value)
     return {"validation_accuracy": 0.75}
+
+
+class FarHost:
+    """A host that is not on the node of its trials: these see nothing of the driver's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def evaluate(self, point: Mapping[str, int]) -> dict[str, float]:
+        for marker in self.folder.rglob(".validate_storage_marker"):
+            marker.unlink()
+        return {"utility": float(point["x"])}
+
+    def standings(self) -> list[Standing]:
+        return []
+
+
+class InterruptingHost:
+    """At its first trial, somebody presses Ctrl-C at the driver."""
+
+    def __init__(self, driver: int) -> None:
+        self.driver = driver
+
+    def evaluate(self, point: Mapping[str, int]) -> dict[str, float]:
+        os.kill(self.driver, signal.SIGINT)
+        time.sleep(60)
+        return {}
+
+    def standings(self) -> list[Standing]:
+        return []
+
+
+class UnmadeHost:
+    """A host that cannot be made."""
+
+    def __init__(self) -> None:
+        raise CheckpointError("no such checkpoint", remedy="check its name")
+
+    def standings(self) -> list[Standing]:
+        return []
 
 
 @contextmanager

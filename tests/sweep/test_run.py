@@ -15,15 +15,32 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import ray
+from ray.tune.search.optuna import OptunaSearch
 
+from spinml.config import LogConfig, StoreConfig, TrainingConfig
 from spinml.distributed.cluster import connect
-from spinml.errors import InfeasibleResourcesError, InvalidRequestError
+from spinml.distributed.sweep import Host, Trials, run_trials
+from spinml.errors import (
+    ArtifactError,
+    CheckpointError,
+    InfeasibleResourcesError,
+    InvalidRequestError,
+)
 from spinml.sweep.spec import PhotosOfHome
 from spinml.tradeoffs.benchmark import measure_sharing
-from spinml.tradeoffs.run import run_sweep
+from spinml.tradeoffs.run import run_sweep, set_up
 from spinml.tradeoffs.standing import Standing, TrialState
 from tests.sweep.conftest import REQUEST, make_config, make_spec
-from tests.sweep.fakes import BROKEN_SEED, JOURNAL, OPERATIONS, executed, journalled_cluster
+from tests.sweep.fakes import (
+    BROKEN_SEED,
+    JOURNAL,
+    OPERATIONS,
+    FarHost,
+    InterruptingHost,
+    UnmadeHost,
+    executed,
+    journalled_cluster,
+)
 
 pytestmark = pytest.mark.ray
 
@@ -103,6 +120,62 @@ def test_broken_trials_do_not_end_the_sweep(
     assert broken.error["remedy"] == "draw better"
 
 
+@pytest.mark.usefixtures("journal")
+def test_trials_that_nobody_finished_are_broken(
+    tmp_path: Path, photos: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spinml.tradeoffs.run.run_trials", lambda host, trials, folder: None)
+    space = {"preferences": [{"target": "L0"}, {"target": "L2"}]}
+    spec, config = make_spec(photos, space=space), make_config(tmp_path)
+    result = run_sweep(spec, config, tmp_path / "out", operations=OPERATIONS)
+    assert [trial.label for trial in result.failed] == ["(L0, L0)", "(L2, L0)"]
+    assert {trial.error["message"] for trial in result.failed} == {"the trial was not finished"}
+
+
+@pytest.mark.usefixtures("journal")
+@pytest.mark.timeout(180)
+def test_ctrl_c_ends_the_trials(tmp_path: Path) -> None:
+    interrupting = Host(InterruptingHost, os.getpid(), concurrent=1)
+    with interrupting as host, pytest.raises(KeyboardInterrupt):
+        run_trials(host, Trials({"x": range(3)}), tmp_path)
+
+
+@pytest.mark.usefixtures("journal")
+@pytest.mark.timeout(180)
+def test_a_search_learns_from_trials_on_another_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def complete(self: object, trial: str, result: object = None, error: bool = False) -> None:
+        told.append((result is not None, error))
+
+    monkeypatch.setattr(OptunaSearch, "on_trial_complete", complete)
+    trials = Trials({"x": range(3)}, count=2, objectives={"utility": "max"})
+    with Host(FarHost, tmp_path, concurrent=1) as host:
+        run_trials(host, trials, tmp_path)
+    assert told == [(True, False)] * 2
+
+
+@pytest.mark.usefixtures("journal")
+def test_a_host_that_cannot_be_made_says_why() -> None:
+    with Host(UnmadeHost, concurrent=1) as host, pytest.raises(CheckpointError) as caught:
+        host.ask("standings")
+    assert caught.value.remedy == "check its name"
+
+
+def test_where_and_how_loudly_it_runs_names_no_trial(
+    tmp_path: Path, photos: dict[str, str]
+) -> None:
+    quiet = make_config(tmp_path)
+    loud = quiet.model_copy(update={"logs": LogConfig(level="DEBUG")})
+    trials = [
+        set_up(make_spec(photos), config, tmp_path, OPERATIONS, None, None).trials
+        for config in (quiet, loud)
+    ]
+    assert trials[0] == trials[1]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_an_unreachable_store_breaks_trials_and_loses_nothing(
@@ -150,6 +223,15 @@ def test_refuses_at_once_what_can_never_run(tmp_path: Path, photos: dict[str, st
         run_sweep(make_spec(photos), make_config(tmp_path, gpus=8), tmp_path / "out")
     with pytest.raises(InvalidRequestError, match="empty"):
         run_sweep(make_spec(photos, space={}), make_config(tmp_path), tmp_path / "out")
+    three_trainers = make_config(tmp_path).model_copy(
+        update={"training": TrainingConfig(num_workers=3), "store": StoreConfig(artifacts="no://")}
+    )
+    with pytest.raises(InfeasibleResourcesError, match="wants 3 actors of 1 CPU"):
+        run_sweep(make_spec(photos), three_trainers, tmp_path / "out")
+    request = {name: REQUEST[name] for name in ("target_object", "background")}
+    request |= {"task": "detection", "training_objective": "find my cat"}
+    with pytest.raises(ArtifactError):  # the next thing that is checked
+        run_sweep(make_spec(photos, request=request), three_trainers, tmp_path / "out")
     assert time.monotonic() - began < 10
     assert not (tmp_path / "out").exists()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 import ray
@@ -13,6 +15,7 @@ import yaml
 from typer.testing import CliRunner
 
 from spinml.cli import app
+from spinml.device.client import Client
 from spinml.device.ledger import Ledger
 from spinml.distributed.cluster import connect
 from spinml.errors import (
@@ -20,13 +23,18 @@ from spinml.errors import (
     GenerationError,
     InvalidRequestError,
     NotFoundError,
+    ServerUnavailableError,
+    ServiceError,
+    StageCancelledError,
     StageError,
 )
-from spinml.sweep.results import SweepFolder
+from spinml.sweep.results import SweepFolder, TrialRow
 from spinml.sweep.spec import SweepSpec
+from spinml.tradeoffs.host import SweepHost
 from spinml.tradeoffs.run import run_sweep, set_up
 from spinml.tradeoffs.service_sweep import ServiceAccess
 from spinml.tradeoffs.standing import TrialState
+from spinml.tradeoffs.trials import Trial
 from tests.sweep.conftest import make_config, make_spec
 from tests.sweep.fakes import OPERATIONS
 from tests.sweep.rows import row
@@ -164,6 +172,109 @@ def test_early_stopping_cancels_what_waits_in_the_queue(
     assert "is better by" in standing.detail
     with served.client("anna") as client:
         assert next(iter(client.runs(""))).state == "cancelled"
+    host.close()
+
+
+class Undecided:
+    """Whoever gives up a run waits a while, and learns that it has just ended."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def give_up(self, trial: Trial) -> bool:
+        self.asked.set()
+        time.sleep(0.5)
+        return False
+
+
+def host_before_stopping(
+    folder: Path, photos: dict[str, str], service: ServiceAccess | None
+) -> SweepHost:
+    """Trial 5 is hopeless as soon as trial 2 is done."""
+    spec = make_spec(
+        photos,
+        space={"preferences": [{}, {"target": "L2"}], "seeds": 3},
+        early_stopping={"after_seeds": 2},
+    )
+    setup = set_up(spec, make_config(folder), folder / "out", OPERATIONS, service, None)
+    known = SweepFolder(setup.folder)
+    for place, found in (
+        (0, row("L0,L0", 0.74)),
+        (1, row("L2,L0", 0.10, (0.8, 0.0))),
+        (3, row("L2,L0", 0.12, (0.8, 0.0), seed=1)),
+    ):
+        known.finish(found.model_copy(update={"id": setup.trials[place].id}), {})
+    return SweepHost(setup)
+
+
+@pytest.mark.parametrize("broken", [True, False])
+def test_a_run_that_ends_while_it_is_given_up_keeps_its_end(
+    tmp_path: Path, photos: dict[str, str], monkeypatch: pytest.MonkeyPatch, broken: bool
+) -> None:
+    carrier, begun = Undecided(), threading.Event()
+    monkeypatch.setattr("spinml.tradeoffs.host.carrier_of", lambda setup: carrier)
+    access = ServiceAccess("http://127.0.0.1:1", tmp_path / "key")
+    host = host_before_stopping(tmp_path, photos, access)
+    hopeless = host.setup.trials[5]
+
+    def do(trial: Trial) -> TrialRow:
+        if trial is not hopeless:
+            assert begun.wait(30)
+            return row("L0,L0", 0.75, seed=1)
+        begun.set()
+        assert carrier.asked.wait(30)
+        if broken:
+            raise GenerationError("4 of 4 objects broken", remedy="draw better")
+        return row("L2,L0", 0.11, (0.8, 0.0), seed=2)
+
+    monkeypatch.setattr(host, "_do", do)
+    with ThreadPoolExecutor(2) as pool:
+        answer = pool.submit(host.evaluate, {"trial": 5})
+        assert host.evaluate({"trial": 2}) is not None
+    assert host.standings()[5].state is (TrialState.FAILED if broken else TrialState.DONE)
+    assert (answer.result() is None) is broken
+    assert (host.results.failed(hopeless.id) is not None) is broken
+
+
+def test_a_run_that_was_given_up_before_it_was_followed_is_not_broken(
+    tmp_path: Path, photos: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spinml.tradeoffs.host.carrier_of", lambda setup: Undecided())
+    host = host_before_stopping(tmp_path, photos, None)
+    hopeless = host.setup.trials[5]
+    host._stand_skipped(hopeless, "another is better")
+
+    def do(trial: Trial) -> TrialRow:
+        raise StageCancelledError("the run was cancelled")
+
+    monkeypatch.setattr(host, "_do", do)
+    assert host._attempt(hopeless) is None
+    assert host.standings()[5].state is TrialState.SKIPPED
+    assert host.results.failed(hopeless.id) is None
+
+
+def test_nothing_is_given_up_on_a_cluster_that_ends_no_run(
+    tmp_path: Path, photos: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carrier = Undecided()
+    monkeypatch.setattr("spinml.tradeoffs.host.carrier_of", lambda setup: carrier)
+    host = host_before_stopping(tmp_path, photos, None)
+    monkeypatch.setattr(host, "_do", lambda trial: row("L0,L0", 0.75, seed=1))
+    assert host.evaluate({"trial": 2}) is not None
+    assert not carrier.asked.is_set()
+    assert host.standings()[5].state is TrialState.WAITING
+    assert host.evaluate({"trial": 5}) == {}, "its turn has come"
+    assert host.standings()[5].state is TrialState.SKIPPED
+
+
+@pytest.mark.parametrize("error", [NotFoundError("gone"), ServerUnavailableError("away")])
+def test_a_service_that_cannot_be_asked_gives_no_run_up(
+    served: Served, tmp_path: Path, photos: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch, error: ServiceError,
+) -> None:  # fmt: skip
+    host = served.driver("anna", make_spec(photos, space=THREE), tmp_path / "out")
+    monkeypatch.setattr(Client, "cancel", MagicMock(side_effect=error))
+    assert not host.carrier.give_up(host.setup.trials[0])
     host.close()
 
 
