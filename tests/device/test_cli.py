@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from spinml.device import cli, runs_cli, share_cli
 from spinml.device.client import Client
 from spinml.device.ledger import Ledger
+from spinml.device.terminal import People
 from spinml.images import encode_png
 from spinml.privacy.private import PrivatePhoto, SegmentedPhoto
 from spinml.privacy.sanitizer import private_segments, sanitize
@@ -452,7 +453,7 @@ def test_a_failed_run_is_exit_code_1(monkeypatch):
 
 
 def test_brackets_are_no_markup(tmp_path, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(People, "width", 200)
     error = {"code": "internal", "message": "in [/old] and [bold]", "remedy": "see [1]"}
     serve(monkeypatch, told(run_status("failed", error=error)))
     assert "in [/old] and [bold] (see [1])" in run("status", RUN).stderr
