@@ -135,9 +135,14 @@ def test_trials_that_nobody_finished_are_broken(
 @pytest.mark.usefixtures("journal")
 @pytest.mark.timeout(180)
 def test_ctrl_c_ends_the_trials(tmp_path: Path) -> None:
+    # A shell's background process, as tests may be, ignores it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupting = Host(InterruptingHost, os.getpid(), concurrent=1)
-    with interrupting as host, pytest.raises(KeyboardInterrupt):
-        run_trials(host, Trials({"x": range(3)}), tmp_path)
+    try:
+        with interrupting as host, pytest.raises(KeyboardInterrupt):
+            run_trials(host, Trials({"x": range(3)}), tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("journal")
