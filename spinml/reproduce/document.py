@@ -148,8 +148,8 @@ def _cell(column: str, cell: Cell) -> tuple[str, str]:
         return f"{cell.paper:.{places}f}", _NOTHING
     text, spread = f"{cell.ours.mean:.{places}f}", cell.ours.spread
     low, high = cell.ours.interval_95 or (0.0, 0.0)
-    if spread is not None and round(spread, places):  # what no seed changes has none
-        text += f" ± {spread:.{places}f}"
+    if spread is not None:
+        text += f" ± {spread:.{places}f}" if round(spread, places) else ""  # no seed changes it
     elif low < high:
         text += f" ({low:.1f}–{high:.1f})"
     return f"{cell.paper:.{places}f}", text

@@ -160,5 +160,7 @@ def test_a_reproduction_is_complete_when_every_cell_has_a_figure_that_can_have_o
 def test_a_figure_that_no_seed_changes_is_told_without_a_spread() -> None:
     same = Estimate(9.12, 0.0, (9.12, 9.12))
     assert _cell("MI target", Cell(0.89, same)) == ("0.89", "9.12")
+    hardly = Estimate(0.707, 0.0001, (0.706, 0.708))
+    assert _cell("SIM target", Cell(0.51, hardly)) == ("0.510", "0.707")
     varied = Estimate(51.5, 4.0, (41.6, 61.4))
     assert _cell("real", Cell(63.46, varied)) == ("63.46", "51.50 ± 4.00")
