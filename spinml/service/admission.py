@@ -7,15 +7,13 @@ An upload keeps its place for as long as it takes, so that each tenant has a par
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from spinml.errors import OverloadedError, RateLimitedError
+from spinml.errors import OverloadedError
 from spinml.service.answers import error_response
+from spinml.service.places import TenantPlaces
 
 ALWAYS_TAKEN = ("/healthz", "/readyz")
 """Probes: they need no thread, and a replica that is busy must not be taken for dead."""
@@ -40,31 +38,16 @@ class Place:
             self._ongoing = None
 
 
-class Uploads:
-    """The bodies that arrive just now, on one event loop."""
+class Uploads(TenantPlaces):
+    """The bodies that arrive just now."""
 
     def __init__(self, *, most_per_tenant: int) -> None:
-        self._most_per_tenant = most_per_tenant
-        self._by_tenant: Counter[str] = Counter()
-
-    @contextmanager
-    def place(self, tenant: str) -> Iterator[None]:
-        """Receive a body of ``tenant``.
-
-        Raises:
-            RateLimitedError: as many of this tenant's arrive as may.
-        """
-        if self._by_tenant[tenant] >= self._most_per_tenant:
-            raise RateLimitedError(
-                f"{self._most_per_tenant} uploads of yours arrive, no more are taken at once",
-                remedy="try again after Retry-After",
-                details={"max_uploads_per_tenant": self._most_per_tenant},
-            )
-        self._by_tenant[tenant] += 1
-        try:
-            yield
-        finally:
-            self._by_tenant[tenant] -= 1
+        super().__init__(
+            most_per_tenant,
+            what="uploads of yours arrive",
+            setting="max_uploads_per_tenant",
+            remedy="try again after Retry-After",
+        )
 
 
 class AdmissionMiddleware:

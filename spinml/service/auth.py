@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
@@ -17,6 +17,7 @@ from spinml.service.models import Run, Scope
 from spinml.service.rates import REQUESTS, SUBMISSIONS, headers_of
 from spinml.service.state import ServiceState
 
+Part = TypeVar("Part")
 _bearer = HTTPBearer(
     scheme_name="ApiKey",
     bearerFormat="spin_<id>_<secret>",
@@ -25,37 +26,23 @@ _bearer = HTTPBearer(
 )
 
 
-def current_state(request: Request) -> ServiceState:
-    """The state that the app was made with."""
-    state = request.app.state.service
-    if not isinstance(state, ServiceState):
-        raise TypeError("the app was not made by create_app")
-    return state
+def _of_app(name: str, kind: type[Part]) -> Callable[[Request], Part]:
+    """What gives a route the part of the app's state that create_app named ``name``."""
+
+    def current(request: Request) -> Part:
+        part = getattr(request.app.state, name)
+        if not isinstance(part, kind):
+            raise TypeError("the app was not made by create_app")
+        return part
+
+    return current
 
 
-State = Annotated[ServiceState, Depends(current_state)]
-
-
-def current_listeners(request: Request) -> Listeners:
-    """All that listen in this process."""
-    listeners = request.app.state.listeners
-    if not isinstance(listeners, Listeners):
-        raise TypeError("the app was not made by create_app")
-    return listeners
-
-
-AllListeners = Annotated[Listeners, Depends(current_listeners)]
-
-
-def current_uploads(request: Request) -> Uploads:
-    """All bodies that arrive in this process."""
-    uploads = request.app.state.uploads
-    if not isinstance(uploads, Uploads):
-        raise TypeError("the app was not made by create_app")
-    return uploads
-
-
-AllUploads = Annotated[Uploads, Depends(current_uploads)]
+State = Annotated[ServiceState, Depends(_of_app("service", ServiceState))]
+AllListeners = Annotated[Listeners, Depends(_of_app("listeners", Listeners))]
+"""All that listen in this process."""
+AllUploads = Annotated[Uploads, Depends(_of_app("uploads", Uploads))]
+"""All bodies that arrive in this process."""
 
 
 def current_tenant(

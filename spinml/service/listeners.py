@@ -7,7 +7,6 @@ there are two or a thousand, an idle one costs next to nothing.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
@@ -17,8 +16,9 @@ from uuid import UUID
 from anyio import CapacityLimiter, to_thread
 
 from spinml.config import LoadConfig
-from spinml.errors import OverloadedError, RateLimitedError
+from spinml.errors import OverloadedError
 from spinml.service.database import Database
+from spinml.service.places import TenantPlaces
 from spinml.service.versions import versions
 
 LOOK_EVERY_S = 0.25
@@ -42,9 +42,14 @@ class Listeners:
             most, most_per_tenant: how many may listen at once.
         """
         self._ask = ask
-        self._most, self._most_per_tenant = most, most_per_tenant
+        self._most = most
         self._every_s = every_s
-        self._by_tenant: Counter[str] = Counter()
+        self._places = TenantPlaces(
+            most_per_tenant,
+            what="listeners of yours are here",
+            setting="max_listeners_per_tenant",
+            remedy="end some, or poll without wait",
+        )
         self._waiting: dict[asyncio.Future[None], tuple[UUID, int]] = {}
         self._looking: asyncio.Task[None] | None = None
         self._threads = CapacityLimiter(_THREADS)
@@ -61,7 +66,7 @@ class Listeners:
     @property
     def count(self) -> int:
         """How many listen just now."""
-        return self._by_tenant.total()
+        return self._places.count
 
     @contextmanager
     def place(self, tenant: str) -> Iterator[None]:
@@ -77,17 +82,8 @@ class Listeners:
                 remedy="try again after Retry-After, or poll without wait",
                 details={"max_listeners": self._most},
             )
-        if self._by_tenant[tenant] >= self._most_per_tenant:
-            raise RateLimitedError(
-                f"{self._most_per_tenant} listeners of yours are here, no more are taken at once",
-                remedy="end some, or poll without wait",
-                details={"max_listeners_per_tenant": self._most_per_tenant},
-            )
-        self._by_tenant[tenant] += 1
-        try:
+        with self._places.place(tenant):
             yield
-        finally:
-            self._by_tenant[tenant] -= 1
 
     async def changed(self, run_id: UUID, seen: int, timeout_s: float | None = None) -> bool:
         """Wait until the run has an event behind number ``seen``, or is gone.
