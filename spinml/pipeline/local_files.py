@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from importlib.resources import files
 from pathlib import Path
 
+HOME = "home"
+"""What a setting calls the bundled checkpoint, or the part of it that it is about."""
 _CONTENT = {".safetensors", ".bin", ".json", ".txt", ".onnx"}
 """Suffixes of the files in a model's folder that decide what it computes."""
+
+
+def home_folder() -> Path:
+    """The folder of the bundled checkpoint; some installations have none."""
+    return Path(str(files("spinml"))) / "home" / "checkpoint"
 
 
 def folder_digest(folder: Path) -> str:
@@ -34,7 +42,9 @@ def _file_digest(path: Path, _mtime_ns: int, _size: int) -> str:
 
 def local_content(name: str | None) -> dict[str, str]:
     """The ``content`` of what a setting names, for a key; nothing where that is no path here."""
-    path = Path(name).expanduser() if name else None
-    if path is None or name == "home" or not path.exists():
+    if name is None:
+        return {}
+    path = home_folder() if name == HOME else Path(name).expanduser()
+    if not path.exists():
         return {}
     return {"content": folder_digest(path) if path.is_dir() else file_digest(path)}

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from importlib.resources import files
 from pathlib import Path
 
 from spinml.config import CheckpointConfig
 from spinml.errors import CheckpointError
-from spinml.pipeline.local_files import folder_digest
+from spinml.pipeline.local_files import HOME, folder_digest, home_folder
 
-HOME = "home"
 CONTROLNET = "controlnet_"
 """How the folder of a feature's ControlNet inside a checkpoint is called, without the feature."""
-
-
-def home_folder() -> Path:
-    """The folder of the bundled checkpoint."""
-    return Path(str(files("spinml"))) / "home" / "checkpoint"
 
 
 def locate(name: str) -> Path | None:

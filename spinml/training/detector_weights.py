@@ -29,10 +29,11 @@ from torch import nn
 from spinml.device.bundled import bundled_segmenter
 from spinml.errors import ConfigError
 from spinml.home.fused_yolo import CLASS_SCORES, calibrate, fill_fused, onnx_weights, to_batch
+from spinml.pipeline.local_files import HOME
 from spinml.privacy.onnx_session import open_session
 from spinml.training.yolo import ultralytics
 
-HOME, HOME_ARCHITECTURE = "home", "yolov8n.yaml"
+HOME_ARCHITECTURE = "yolov8n.yaml"
 _RELEASED = re.compile(r"yolov8[nsmlx]\.pt")
 _RELEASES = "https://github.com/ultralytics/assets/releases/download/v8.4.0/"
 _LEAST_SHARE = 0.9

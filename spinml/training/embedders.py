@@ -13,9 +13,10 @@ from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 from spinml.config import ServerConfig
 from spinml.errors import CheckpointError
 from spinml.images import Photo
+from spinml.pipeline.local_files import HOME
 from spinml.privacy.similarity import Embeddings, OnnxEmbedder, normalised
 from spinml.synthesis.compute import select_device
-from spinml.synthesis.identity import HOME, locate
+from spinml.synthesis.identity import locate
 from spinml.synthesis.text_image import TextImageEncoder
 
 _BATCH = 16

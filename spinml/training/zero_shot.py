@@ -20,9 +20,10 @@ from transformers import AutoModelForZeroShotImageClassification, AutoProcessor
 from spinml.device.predictor import Evaluation, evaluate_photos
 from spinml.errors import CheckpointError, ConfigError
 from spinml.images import Photo
+from spinml.pipeline.local_files import HOME, home_folder
 from spinml.request import TrainingRequest
 from spinml.synthesis.compute import select_device
-from spinml.synthesis.identity import HOME, home_folder, locate
+from spinml.synthesis.identity import locate
 from spinml.synthesis.text_image import TextImageEncoder
 
 TEMPLATE = "a {object} is {label} in a {background}"

@@ -12,8 +12,8 @@ from transformers import AutoModelForZeroShotObjectDetection
 
 from spinml.errors import CheckpointError
 from spinml.images import Photo
+from spinml.pipeline.local_files import HOME
 from spinml.synthesis.compute import select_device
-from spinml.synthesis.identity import HOME
 from spinml.training.zero_shot import load_parts
 
 

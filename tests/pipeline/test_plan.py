@@ -10,6 +10,7 @@ import pytest
 from spinml.bundle import SanitizedSegment
 from spinml.config import ServerConfig
 from spinml.errors import ArtifactNotFoundError
+from spinml.pipeline import local_files
 from spinml.pipeline.plan import Plan, missing, union
 from spinml.pipeline.planner import dataset_roles, make_plan
 from spinml.pipeline.stages import Stage, StageKind
@@ -148,6 +149,21 @@ def test_a_local_models_content_is_in_the_keys_of_what_takes_it(tmp_path: Path) 
     third = plan(config=config)
     assert third.results["model"] == second.results["model"]
     assert third.results["measure"] != second.results["measure"]
+
+
+def test_the_bundled_checkpoints_content_is_in_the_keys_of_what_takes_a_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_files, "home_folder", lambda: tmp_path)
+    found = []
+    for content in (b"one release", b"the next"):
+        (tmp_path / "segmenter.onnx").write_bytes(content)
+        found.append((plan(task="detection", label_classes=["dog"]), plan()))
+    (detector, classifier), (next_detector, next_classifier) = found
+    assert detector.results["dataset"] == next_detector.results["dataset"]
+    assert detector.results["model"] != next_detector.results["model"]
+    assert classifier.results["model"] == next_classifier.results["model"]
+    assert classifier.results["measure"] != next_classifier.results["measure"]
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from spinml.config import CheckpointConfig, ServerConfig
 from spinml.device.segmenter import Segmenter
+from spinml.pipeline.local_files import home_folder
 from spinml.reproduce.command import INCOMPLETE, reproduction
 from spinml.reproduce.experiments import TABLES
 from spinml.reproduce.selection import datasets_of_generic, select
-from spinml.synthesis.identity import home_folder
 from tests.device.models import segmenter
 
 
