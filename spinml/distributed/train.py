@@ -34,11 +34,10 @@ def train_classifier(context: StageContext) -> dict[str, Any]:
 
     Each worker takes its share of every batch and Ray averages the gradients; every worker
     evaluates all of the validation images, so that all keep the same epoch. Files: see
-    :func:`spinml.training.stages.save_trained`.
+    :func:`spinml.training.classifier.save_trained`.
     """
     from spinml.synthesis.dataset import ShardDataset, dataset_folders
-    from spinml.training.classifier import Hooks, fit
-    from spinml.training.stages import save_trained
+    from spinml.training.classifier import Hooks, fit, save_trained
 
     ranks = ray_train.get_context()
     hooks = Hooks(

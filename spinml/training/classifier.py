@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from spinml.synthesis.dataset import ShardDataset
 from spinml.training.backbones import load_backbone
 from spinml.training.data import Images, load_images, split_rows, training_loader
 from spinml.training.evaluate import evaluate
-from spinml.training.model import Classifier, Description
+from spinml.training.model import Classifier, Description, save_classifier, write_history
 
 Loader = DataLoader[tuple[Tensor, Tensor]]
 _WARMUP = 0.15
@@ -115,6 +116,13 @@ def fit(
         for epoch in range(settings.epochs):
             run.epoch(epoch, trained)
     return trained
+
+
+def save_trained(trained: Trained, out: Path) -> dict[str, Any]:
+    """Write ``model.safetensors``, ``model.json`` and ``history.json``; the stage's figures."""
+    save_classifier(out, trained.state, trained.description)
+    figures = write_history(out, trained.history, trained.best_epoch)
+    return figures | {"validation_accuracy": trained.best.validation_accuracy}
 
 
 def _build(settings: TrainingConfig, classes: int) -> Classifier:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from spinml.config import MeasureConfig, TrainingConfig
 from spinml.pipeline.stages import StageContext
 from spinml.synthesis.dataset import ShardDataset, dataset_folders
-from spinml.training.classifier import Hooks, Trained, fit
+from spinml.training.classifier import Hooks, fit, save_trained
 from spinml.training.data import load_images
 from spinml.training.detector_stages import export_trained, train_detector, validate_detector
 from spinml.training.embedders import load_embedder
@@ -25,15 +24,16 @@ from spinml.training.measure import (
     validate,
     write_samples,
 )
-from spinml.training.model import ONNX_FILE, load_classifier, save_classifier, write_history
+from spinml.training.model import ONNX_FILE, load_classifier
 
 _CHECKED_IMAGES = 16
 
 
 def run_train_local(context: StageContext) -> dict[str, Any]:
-    """TRAIN in this process: "dataset", "dataset_2", … → the files of :func:`save_trained`.
+    """TRAIN in this process: "dataset", "dataset_2", … → the specialised model's files.
 
-    Of a detection run: :func:`spinml.training.detector_stages.train_detector`.
+    See :func:`spinml.training.classifier.save_trained`, and of a detection run
+    :func:`spinml.training.detector_stages.train_detector`.
     """
     if context.stage.detects:
         return train_detector(context)
@@ -44,13 +44,6 @@ def run_train_local(context: StageContext) -> dict[str, Any]:
     figures = save_trained(trained, context.out)
     seconds = time.monotonic() - began
     return figures | {"images_per_s": round(len(dataset) * settings.epochs / seconds, 2)}
-
-
-def save_trained(trained: Trained, out: Path) -> dict[str, Any]:
-    """Write ``model.safetensors``, ``model.json`` and ``history.json``; the stage's figures."""
-    save_classifier(out, trained.state, trained.description)
-    figures = write_history(out, trained.history, trained.best_epoch)
-    return figures | {"validation_accuracy": trained.best.validation_accuracy}
 
 
 def run_export(context: StageContext) -> dict[str, Any]:
