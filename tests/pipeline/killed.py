@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _AT_WORK = """
@@ -17,18 +19,21 @@ with scratch("segment", Path(sys.argv[1])) as folder:
 """
 
 
-def start_work(below: Path) -> tuple[subprocess.Popen[str], Path]:
-    """A process at work in a scratch folder below ``below``; end it."""
+@contextmanager
+def at_work(below: Path) -> Iterator[Path]:
+    """The scratch folder below ``below`` of a process that works until it is killed, at the end."""
     command = [sys.executable, "-c", _AT_WORK, str(below)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    return process, Path(process.stdout.readline().strip())
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield Path(process.stdout.readline().strip())
+        finally:
+            process.kill()
 
 
 def leave_behind(below: Path) -> Path:
     """The scratch folder of a process that was killed while it worked."""
-    process, folder = start_work(below)
-    with process:
-        process.kill()
+    with at_work(below) as folder:
+        pass
     assert (folder / "image.png").exists()
     return folder

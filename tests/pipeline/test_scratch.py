@@ -14,7 +14,7 @@ from spinml.pipeline.execution import Workplace, task_of
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.scratch import scratch, sweep
 from spinml.pipeline.stages import ArtifactKey, Stage, StageContext, StageKind
-from tests.pipeline.killed import leave_behind, start_work
+from tests.pipeline.killed import at_work, leave_behind
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +37,9 @@ def test_a_sweep_takes_what_the_killed_left_and_nothing_else(temporary: Path) ->
     others = temporary / "spinml-scratch-link"
     others.symlink_to(temporary.parent)
     dead = leave_behind(temporary)
-    process, living = start_work(temporary)
-    with process, scratch("own") as own:
+    with at_work(temporary) as living, scratch("own") as own:
         sweep()
         assert (dead.exists(), living.exists(), own.exists()) == (False, True, True)
-        process.kill()
     sweep()
     assert list(temporary.iterdir()) == [others]
 
