@@ -99,9 +99,8 @@ class FinetuneConfig(Part):
     where it knows such objects well, for a wrong guess teaches the class wrongly."""
     background: BackgroundFinetuneConfig | None = None
     """For a classification's background at L2. It has no classes that the model could forget: a
-    small model may be tuned harder there. A detection's is tuned as every other segment: a small
-    model that was tuned hard paints bare rooms, and the detector must learn to pass over clutter.
-    None: as every other segment, too."""
+    small model may be tuned harder there. A detector gains nothing by it (README, “Measured”): the
+    rooms painted are barer, and it has to learn to pass over clutter. None: as all segments."""
 
     def of_background(self) -> FinetuneConfig:
         """The settings for the pixels of a classification's background."""

@@ -46,10 +46,12 @@ def _copies(measures: SegmentMeasures) -> str:
     found = measures.copies
     if found is None:
         return "not measured: too few photos for a baseline"
-    return (
+    told = (
         f"{found.flagged} of {found.images} flagged; image {found.image} is nearest, at "
         f"{found.nearest:.3f} (baseline {found.baseline:.3f})"
     )
+    by_chance = found.flagged and not measures.same_photo.images
+    return f"{told}; by chance: nothing was sent" if by_chance else told
 
 
 _FIGURES: tuple[tuple[str, Callable[[SegmentMeasures], str], str], ...] = (
@@ -69,7 +71,8 @@ _FIGURES: tuple[tuple[str, Callable[[SegmentMeasures], str], str], ...] = (
         "copies among the synthetic images",
         _copies,
         "Synthetic images nearer to one of the photos than the photos usually are to each other: "
-        "look at those, they may be memorised.",
+        "look at those, they may be memorised. What is flagged where nothing was sent is alike by "
+        "chance, as bare rooms are.",
     ),
     (
         "prompt SIM",

@@ -24,12 +24,14 @@ def test_a_planted_copy_and_the_attack_stand_in_the_report(tmp_path: Path) -> No
     mask = ellipse(320, 240, (60, 80))
     photos = [segmented(resize(real_photos()[name], 320, 240), mask) for name in names]
     embedder = colour_embedder(tmp_path / "e.onnx")
-    own = OnnxEmbedder(embedder)(private_segments(request_of(), photos)["target"])
+    private = private_segments(request_of(), photos)
+    own = OnnxEmbedder(embedder)(private["target"])
+    room = OnnxEmbedder(embedder)(private["background"])
     away = np.eye(3, dtype=np.float32)[[2, 2]]
     np.savez(
         tmp_path / "run.npz",
         target=np.concatenate([away, own[1:2]]),
-        background=-np.eye(3, dtype=np.float32),
+        background=np.concatenate([-room[:2], room[:1]]),
         index=[0, 40, 80],
         prompt_target=own,
         prompt_background=away,
@@ -42,8 +44,11 @@ def test_a_planted_copy_and_the_attack_stand_in_the_report(tmp_path: Path) -> No
     assert home.leakage[0].sim == measures["target"].sim
     beyond = {figure.name: figure for figure in home.beyond}
     copies = beyond["copies among the synthetic images"]
-    assert copies.segments["target"].startswith("1 of 3 flagged; image 80 is nearest, at 1.000")
-    assert copies.segments["background"].startswith("0 of 3 flagged")
+    nearest = "1 of 3 flagged; image 80 is nearest, at 1.000"
+    assert copies.segments["target"].startswith(nearest)
+    assert "chance" not in copies.segments["target"]
+    assert copies.segments["background"].startswith(nearest)
+    assert copies.segments["background"].endswith("; by chance: nothing was sent")
     attack = beyond["re-identified by the photo itself"]
     assert attack.segments["target"] == "100% (95 %: 51%–100%; chance 25.0%)"
     assert attack.segments["background"] == "chance, 25.0%: nothing was sent"
