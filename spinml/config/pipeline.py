@@ -66,21 +66,10 @@ class ExpandConfig(Part):
     conditioning_scale: float = Field(default=1.0, gt=0)
 
 
-Method = Literal["full", "lora"]
-
-
-class BackgroundFinetuneConfig(Part):
-    """What is set otherwise for the pixels of a classification's background."""
-
-    method: Method = "full"
-    steps: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-
-
 class FinetuneConfig(Part):
     """DreamBooth (§3.3, B.1)."""
 
-    method: Method = "lora"
+    method: Literal["full", "lora"] = "lora"
     """lora: low-rank changes of attention alone: faster, and a small model keeps more of what it
     knows of the classes (jobs/probe_finetuning.py); full: every weight, as the paper does (B.1)."""
     lora_rank: int = Field(default=8, ge=1)
@@ -97,15 +86,6 @@ class FinetuneConfig(Part):
     guess_labels: bool = False
     """Let the text-image encoder guess each shared reference's class for its caption: worth it
     where it knows such objects well, for a wrong guess teaches the class wrongly."""
-    background: BackgroundFinetuneConfig | None = None
-    """For a classification's background at L2. It has no classes that the model could forget: a
-    small model may be tuned harder there. A detector gains nothing by it (README, “Measured”): the
-    rooms painted are barer, and it has to learn to pass over clutter. None: as all segments."""
-
-    def of_background(self) -> FinetuneConfig:
-        """The settings for the pixels of a classification's background."""
-        own = self.background.model_dump() if self.background else {}
-        return self.model_copy(update={**own, "background": None})
 
 
 class CutoutConfig(Part):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from spinml.bundle import SanitizedSegment
-from spinml.config import FinetuneConfig, ServerConfig
+from spinml.config import ServerConfig
 from spinml.pipeline.local_files import local_content
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import Stage, StageKind
@@ -98,7 +98,7 @@ class _Builder:
         self.stages.setdefault(source.digest, source)
         if segment.scheme is Scheme.L0:
             return None
-        settings = self.tuning(segment)
+        settings = self.config.finetune
         inputs = {"references": self.references(segment, source.digest)}
         common = self.base() | {
             "segment": segment.name,
@@ -118,16 +118,8 @@ class _Builder:
                 StageKind.PRIOR, prior, label=f"class images {segment.name}"
             )
         states = self.states(segment.name) if settings.guess_labels else []
-        own = settings.model_dump(exclude={"background"})
-        tuned = common | {"settings": own, "label_classes": states}
+        tuned = common | {"settings": settings.model_dump(), "label_classes": states}
         return self.add(StageKind.FINETUNE, tuned, inputs, f"fine-tune {self._named(segment)}")
-
-    def tuning(self, segment: SanitizedSegment) -> FinetuneConfig:
-        """The settings of a segment's fine-tuning."""
-        pixels = segment.name == BACKGROUND and segment.scheme is Scheme.L2
-        if pixels and self.request.task is Task.CLASSIFICATION:
-            return self.config.finetune.of_background()
-        return self.config.finetune
 
     def merge(self, segment: SanitizedSegment, tuned: str | None) -> str | None:
         """Digest of the inpainting UNet of a background that was fine-tuned; None at L0."""

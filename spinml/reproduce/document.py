@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from spinml.config import FinetuneConfig
 from spinml.reproduce.claims import JudgedInsight
 from spinml.reproduce.figures import draw_figures
 from spinml.reproduce.run import Reproduction
@@ -42,7 +41,7 @@ def as_dict(made: Reproduction, command: str) -> dict[str, Any]:
     """All numbers, JSON-able: percentages and SIM in the paper's units."""
     return {
         "command": command,
-        "settings": asdict(made.settings) | {"finetune": made.finetune.model_dump()},
+        "settings": asdict(made.settings) | {"steps": made.steps},
         "complete": made.complete,
         "tables": {name: _table_dict(table) for name, table in made.tables.items()},
         "insights": [_insight_dict(one) for one in made.insights],
@@ -93,7 +92,7 @@ def as_markdown(made: Reproduction, command: str, figures: Mapping[str, bytes]) 
         "# The paper's tables on the simulated homes",
         f"`{command}`",
         f"Seeds: {seeds}. {settings.images_per_class} images a class (of four; a "
-        f"detector gets as many in all). Fine-tuning: {_finetuning(made.finetune)}. "
+        f"detector gets as many in all), {made.steps} steps of fine-tuning. "
         "“paper” is printed there, “here” was measured: mean ± sample standard deviation over "
         "seeds; of one seed an accuracy with its 95 % interval over the photos. Percent, or a "
         "cosine for SIM.",
@@ -117,13 +116,6 @@ def as_markdown(made: Reproduction, command: str, figures: Mapping[str, bytes]) 
         parts.append("## Figures")
         parts += [f"![{name.removesuffix('.png')}]({name})" for name in figures]
     return "\n\n".join(parts) + "\n"
-
-
-def _finetuning(settings: FinetuneConfig) -> str:
-    text, own = f"{settings.steps} steps ({settings.method})", settings.of_background()
-    if settings.background is None:
-        return text
-    return f"{text}; of a classification's background at L2 {own.steps} steps ({own.method})"
 
 
 def _table(table: Table) -> str:

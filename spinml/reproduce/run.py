@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from spinml.config import FinetuneConfig, ServerConfig
+from spinml.config import ServerConfig
 from spinml.distributed.operations import Operations
 from spinml.reproduce.claims import JudgedInsight, about, in_ours, judge_all
 from spinml.reproduce.experiments import EXPERIMENTS, sweep_of
@@ -40,7 +40,8 @@ class Reproduction:
     """What came out."""
 
     settings: Settings
-    finetune: FinetuneConfig
+    steps: int
+    """Of fine-tuning."""
     tables: dict[str, Table]
     insights: tuple[JudgedInsight, ...]
     """Of §5.4, those about the tables asked for; so of the others."""
@@ -57,13 +58,12 @@ class Reproduction:
 
 
 def with_steps(config: ServerConfig, steps: int | None) -> ServerConfig:
-    """The configuration with ``steps`` of fine-tuning of every segment; None leaves its own."""
+    """The configuration with ``steps`` of fine-tuning; None leaves its own."""
     if steps is None:
         return config
-    background = config.finetune.background
-    own = background.model_copy(update={"steps": steps}) if background else None
-    finetune = config.finetune.model_copy(update={"steps": steps, "background": own})
-    return config.model_copy(update={"finetune": finetune})
+    return config.model_copy(
+        update={"finetune": config.finetune.model_copy(update={"steps": steps})}
+    )
 
 
 def reproduce(
@@ -116,7 +116,7 @@ def put_together(
     look = in_ours(tables)
     return Reproduction(
         settings=settings,
-        finetune=config.finetune,
+        steps=config.finetune.steps,
         tables=tables,
         insights=judge_all(about(tables, INSIGHTS), look),
         findings=judge_all(about(tables, FINDINGS), look),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from spinml.bundle import SanitizedSegment
-from spinml.config import FinetuneConfig, ServerConfig
+from spinml.config import ServerConfig
 from spinml.errors import ArtifactNotFoundError
 from spinml.pipeline import local_files
 from spinml.pipeline.plan import Plan, missing, union
@@ -117,26 +117,6 @@ def test_another_background_preference_keeps_the_target_and_its_drawings() -> No
 )
 def test_what_a_fine_tune_depends_on_is_in_its_key(change: dict[str, Any]) -> None:
     assert digest(plan(**change), "fine-tune target") != digest(plan(), "fine-tune target")
-
-
-@pytest.mark.parametrize(
-    ("scheme", "task", "own"),
-    [("L2", "classification", True), ("L1", "classification", False), ("L2", "detection", False)],
-)
-def test_the_pixels_of_a_classifications_background_alone_are_tuned_by_their_own_settings(
-    scheme: str, task: str, own: bool
-) -> None:
-    background = {"method": "full", "steps": 9, "learning_rate": 0.5}
-    config, labels = {"finetune": {"background": background}}, ["eating", "sleeping"]
-    task_ = {"task": task, "label_classes": labels if task == "classification" else ["dog"]}
-    tuned = plan(scheme, scheme, config=config, **task_)
-    as_ever = plan(scheme, scheme, **task_)
-    assert digest(tuned, "fine-tune target") == digest(as_ever, "fine-tune target")
-    (stage,) = (one for one in tuned if one.label == "fine-tune background")
-    assert (stage.digest != digest(as_ever, "fine-tune background")) == own
-    settings = FinetuneConfig.model_validate(stage.params["settings"])
-    assert (settings.steps == 9) == own
-    assert (settings.method, settings.learning_rate) == (("full", 0.5) if own else ("lora", 1e-4))
 
 
 @pytest.mark.parametrize("guess_labels", [False, True])

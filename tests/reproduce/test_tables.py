@@ -8,7 +8,7 @@ import pytest
 
 from spinml.config import ServerConfig
 from spinml.errors import ConfigError
-from spinml.reproduce.document import _cell, as_dict, as_markdown
+from spinml.reproduce.document import _cell
 from spinml.reproduce.experiments import (
     EXPERIMENTS,
     TABLES,
@@ -20,7 +20,7 @@ from spinml.reproduce.experiments import (
     tables_of,
 )
 from spinml.reproduce.paper import paper_tables
-from spinml.reproduce.run import Settings, put_together, with_steps
+from spinml.reproduce.run import Settings, put_together
 from spinml.reproduce.selection import Selection
 from spinml.reproduce.tables import CAPTIONS, Cell, assemble
 from spinml.sweep.estimates import Estimate
@@ -164,25 +164,3 @@ def test_a_figure_that_no_seed_changes_is_told_without_a_spread() -> None:
     assert _cell("SIM target", Cell(0.51, hardly)) == ("0.510", "0.707")
     varied = Estimate(51.5, 4.0, (41.6, 61.4))
     assert _cell("real", Cell(63.46, varied)) == ("63.46", "51.50 ± 4.00")
-
-
-def test_steps_are_of_every_segment_and_told_with_the_method() -> None:
-    own = {"method": "full", "steps": 500, "learning_rate": 1e-3}
-    config = ServerConfig.model_validate({"finetune": {"steps": 250, "background": own}})
-    selection, settings = Selection(("3a",), {}, ()), Settings({"pet": 1}, 4, "home", None)
-
-    def told(steps: int | None, config: ServerConfig = config) -> str:
-        made = put_together(selection, settings, with_steps(config, steps), {}, {})
-        recorded = as_dict(made, "…")["settings"]["finetune"]
-        assert recorded["steps"] == (steps or config.finetune.steps)
-        return as_markdown(made, "…", {})
-
-    assert (
-        "Fine-tuning: 250 steps (lora); of a classification's background at L2 500 steps (full). "
-        in told(None)
-    )
-    assert (
-        "Fine-tuning: 9 steps (lora); of a classification's background at L2 9 steps (full). "
-        in told(9)
-    )
-    assert "Fine-tuning: 200 steps (lora). " in told(None, ServerConfig())
