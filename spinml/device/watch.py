@@ -1,4 +1,5 @@
-"""Following a run in the terminal: a bar for each stage, with its rate and the time left."""
+"""Following a run: in a terminal a bar for each stage, with its rate and the time left; in a log a
+line whenever one begins or ends."""
 
 from __future__ import annotations
 
@@ -73,23 +74,51 @@ class StageBars:
             self.progress.stop_task(bar)
 
 
+class StageLines:
+    """A line whenever a stage begins or ends, for output that is no terminal, as a job's is."""
+
+    def __init__(self, console: Console):
+        self._console = console
+        self._told: dict[str, str] = {}
+
+    def tell(self, stage: StageStatus) -> None:
+        """Say the stage's state, unless it waits or was said to be in it."""
+        if stage.state in ("waiting", self._told.get(stage.label)):
+            return
+        self._told[stage.label] = stage.state
+        took = f" in {stage.seconds:.0f} s" if stage.seconds and stage.state == "done" else ""
+        self._console.print(
+            f"{_MARKS[stage.state]} {stage.label}: {stage.state}{took}",
+            highlight=False,
+            soft_wrap=True,
+            markup=False,
+        )
+
+
 def watch(
     client: Client, run: str, console: Console, on_event: Callable[[RunEvent], None] | None = None
 ) -> RunStatus:
     """Follow ``run`` to its end and return how it ended.
 
     Args:
-        on_event: told every event instead of the bars (for ``--json``).
+        on_event: told every event instead of the console (for ``--json``).
     """
     if on_event is not None:
         for event in client.events(run):
             on_event(event)
         return client.status(run)
-    bars = StageBars(console)
-    with bars.progress:
-        for stage in client.status(run).stages:
-            bars.tell(stage)
-        for event in client.events(run):
-            if event.stage is not None:
-                bars.tell(event.stage)
+    if console.is_terminal:
+        bars = StageBars(console)
+        with bars.progress:
+            _follow(client, run, bars.tell)
+    else:
+        _follow(client, run, StageLines(console).tell)
     return client.status(run)
+
+
+def _follow(client: Client, run: str, tell: Callable[[StageStatus], None]) -> None:
+    for stage in client.status(run).stages:
+        tell(stage)
+    for event in client.events(run):
+        if event.stage is not None:
+            tell(event.stage)
