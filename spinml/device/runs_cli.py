@@ -118,7 +118,7 @@ def show_run(status: RunStatus, as_json: bool) -> None:
         return
     typer.echo(f"{status.id}\t{status.state}")
     for stage in status.stages:
-        told = f"  {stage.label}: {stage.state} {stage.done}/{stage.total} {stage.unit}"
-        People.print(told, markup=False)
+        done = f" {stage.done}/{stage.total} {stage.unit}" if stage.total else ""
+        People.print(f"  {stage.label}: {stage.state}{done}", markup=False, soft_wrap=True)
     if status.error:
         People.print(f"[bold red]error[/] {escape(str(error_from_dict(status.error)))}")

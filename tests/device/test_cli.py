@@ -452,6 +452,13 @@ def test_a_failed_run_is_exit_code_1(monkeypatch):
     assert "too many broken" in result.stderr
 
 
+def test_status_says_how_far_each_stage_is(monkeypatch):
+    waits = stage(0, "waiting")["stage"] | {"label": "generate", "total": 0, "unit": ""}
+    serve(monkeypatch, told(run_status("running", stages=[stage(4)["stage"], waits])))
+    lines = run("status", RUN).stderr.splitlines()
+    assert lines == ["  fine-tune target: running 4/10 steps", "  generate: waiting"]
+
+
 def test_brackets_are_no_markup(tmp_path, monkeypatch):
     monkeypatch.setattr(People, "width", 200)
     error = {"code": "internal", "message": "in [/old] and [bold]", "remedy": "see [1]"}
