@@ -113,11 +113,11 @@ def serve_forever(
         SpinMLError: see :func:`running_service`.
     """
     ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
     with running_service(
         config, address=address, num_cpus=num_cpus, num_gpus=num_gpus, execute=execute
     ) as service:
+        for number in (signal.SIGINT, signal.SIGTERM):  # now: connecting, Ray sets its own
+            signal.signal(number, lambda *_: ended.set())
         announce(service)
         _end_when_silent(service, ended)
 
