@@ -28,9 +28,10 @@ def journal(params: Mapping[str, Any], name: str, **facts: Any) -> None:
     facts |= {"pid": os.getpid(), "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"), "at": time.time()}
     facts |= {"threads": os.environ.get("OMP_NUM_THREADS")}
     facts |= {"node": ray.get_runtime_context().get_node_id()}
-    path = Path(params["journal"]) / f"{name}.{uuid.uuid4().hex}"
-    path.with_suffix(".part").write_text(json.dumps(facts))
-    path.with_suffix(".part").rename(path)
+    folder, file = Path(params["journal"]), f"{name}.{uuid.uuid4().hex}"
+    part = folder.with_name(f"{file}.part")  # beside the journal, which is read meanwhile
+    part.write_text(json.dumps(facts))
+    part.rename(folder / file)
 
 
 def write(context: StageContext) -> dict[str, Any]:

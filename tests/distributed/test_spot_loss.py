@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ray.cluster_utils import Cluster
 
 from spinml.config import ResourceConfig, Resources, ServerConfig
 from spinml.distributed.cluster import connect
+from spinml.errors import StageCancelledError
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import StageKind
 from tests.distributed.conftest import Site, plan_of
@@ -59,17 +61,24 @@ def notes(site: Site, name: str) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in site.journal.glob(f"{name}.*")]
 
 
-def run_beside(site: Site, plan: Plan) -> threading.Thread:
-    """The run, in a thread; its executor ends with it."""
+@contextmanager
+def run_beside(site: Site, plan: Plan) -> Iterator[threading.Thread]:
+    """The run, in a thread; its executor ends with it, and it ends with the block."""
+    stopped = threading.Event()
 
     def run() -> None:
         executor = site.executor()
-        executor.run(plan, "alice", "run", lambda event: None)
+        with suppress(StageCancelledError):
+            executor.run(plan, "alice", "run", lambda event: None, stopped.is_set)
         executor.close()
 
     thread = threading.Thread(target=run)
     thread.start()
-    return thread
+    try:
+        yield thread
+    finally:
+        stopped.set()
+        thread.join(60)
 
 
 def lose(cluster: Cluster, node: str) -> None:
@@ -84,13 +93,13 @@ def test_a_lost_node_costs_the_stage_that_ran_there_alone(cluster: Cluster, site
     first = site.stage("first")
     tuned = [site.stage(f"tune-{at}", first, kind=StageKind.FINETUNE, wait_s=8) for at in range(2)]
     last = site.stage("last", *tuned)
-    run = run_beside(site, plan_of(first, *tuned, last))
-    wait_for(lambda: all(notes(site, f"tune-{at}") for at in range(2)))
-    (lost,), (kept,) = notes(site, "tune-0"), notes(site, "tune-1")
-    assert lost["node"] != kept["node"]
-    lose(cluster, lost["node"])
-    run.join(200)
-    assert not run.is_alive()
+    with run_beside(site, plan_of(first, *tuned, last)) as run:
+        wait_for(lambda: all(notes(site, f"tune-{at}") for at in range(2)))
+        (lost,), (kept,) = notes(site, "tune-0"), notes(site, "tune-1")
+        assert lost["node"] != kept["node"]
+        lose(cluster, lost["node"])
+        run.join(200)
+        assert not run.is_alive()
     assert site.store.exists(last.key("alice"))
     executed = site.executed()
     assert [executed[name] for name in ("first", "tune-0", "tune-1", "last")] == [1, 2, 1, 1]
@@ -105,12 +114,12 @@ def test_a_lost_node_costs_a_dataset_the_shard_that_was_drawn_there(
     count = 8
     dataset = site.stage("dataset", kind=StageKind.GENERATE, shards=count, wait_s=4)
     last = site.stage("last", dataset)
-    run = run_beside(site, plan_of(dataset, last))
     begun = "begun-shard-*"
-    wait_for(lambda: len({note["node"] for note in notes(site, begun)}) == 2, timeout_s=200)
-    lose(cluster, notes(site, begun)[0]["node"])
-    run.join(400)
-    assert not run.is_alive()
+    with run_beside(site, plan_of(dataset, last)) as run:
+        wait_for(lambda: len({note["node"] for note in notes(site, begun)}) == 2, timeout_s=200)
+        lose(cluster, notes(site, begun)[0]["node"])
+        run.join(400)
+        assert not run.is_alive()
     assert site.store.exists(last.key("alice"))
     executed = site.executed()
     ended = [executed[f"shard-{index}"] for index in range(count)]
@@ -126,11 +135,11 @@ def test_a_lost_node_costs_a_training_its_epochs(cluster: Cluster, site: Site) -
     dataset = site.stage("dataset")
     model = site.stage("model", dataset, kind=StageKind.TRAIN, epochs=4, wait_s=2)
     last = site.stage("last", model)
-    run = run_beside(site, plan_of(dataset, model, last))
-    wait_for(lambda: notes(site, "epoch-1"), timeout_s=300)
-    lose(cluster, notes(site, "epoch-1")[0]["node"])
-    run.join(400)
-    assert not run.is_alive()
+    with run_beside(site, plan_of(dataset, model, last)) as run:
+        wait_for(lambda: notes(site, "epoch-1"), timeout_s=300)
+        lose(cluster, notes(site, "epoch-1")[0]["node"])
+        run.join(400)
+        assert not run.is_alive()
     assert site.store.exists(last.key("alice"))
     executed = site.executed()
     assert [executed[f"epoch-{epoch}"] for epoch in range(4)] == [2, 2, 1, 1]

@@ -22,23 +22,23 @@ def test_sigterm_takes_the_service_down_in_order(tmp_path: Path) -> None:
     config.write_text(yaml.safe_dump({"store": store, "service": {"port": 0}}))
     log = tmp_path / "log"
     command = [sys.executable, "-m", "spinml.cli", "serve", "--config", str(config)]
-    with log.open("w") as errors:
-        process = subprocess.Popen(
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
             command,
             env=os.environ | {"HOME": str(tmp_path)},
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-        )
-    assert process.stdout is not None
-    try:
-        lines = iter(process.stdout.readline, "")
-        assert any("http://127.0.0.1:" in line for line in lines), log.read_text()[-2000:]
-        below = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(120) == 0, log.read_text()[-2000:]
-    finally:
-        process.kill()
-        process.wait()
+        ) as process,
+    ):
+        try:
+            lines = iter(process.stdout.readline, "") if process.stdout else ()
+            assert any("http://127.0.0.1:" in line for line in lines), log.read_text()[-2000:]
+            below = psutil.Process(process.pid).children(recursive=True)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(120) == 0, log.read_text()[-2000:]
+        finally:
+            process.kill()
     assert below, "Ray and its workers"
     assert not psutil.wait_procs(below, timeout=60)[1]
