@@ -173,7 +173,7 @@ def _draw_all(
             size=min(resources.generation_actors, len(todo)), max_tasks_in_flight_per_actor=1
         ),
         max_restarts=MAX_RESTARTS,
-        max_task_retries=MAX_RESTARTS,
+        max_task_retries=-1,  # restarts bound them; a lost node takes many until Ray knows of it
         **actor_options(resources.generation),
     )
     try:

@@ -71,6 +71,8 @@ class TextShards:
 
     def draw(self, index: int, path: Path, progress: Progress) -> None:
         journal(self.params, f"begun-shard-{index}")
+        if self.params.get("kills"):
+            os._exit(1)
         for image in range(4):
             time.sleep(float(self.params["wait_s"]) / 4)
             progress(image + 1, 4, "images")

@@ -16,6 +16,8 @@ import pytest
 import ray
 
 from spinml.distributed.events import StageEvent, StageState
+from spinml.distributed.generation import MAX_RESTARTS
+from spinml.errors import StageError
 from spinml.pipeline.plan import Plan
 from spinml.pipeline.stages import StageKind
 from spinml.service.leases import LeaseLostError
@@ -123,6 +125,19 @@ def test_a_lost_lease_leaves_nothing_held(site: Site) -> None:
     assert executor.claims.take(two.key("alice"))
     assert executor.pool.acquire(executor.demand(one)) is not None
     assert executor.pool.acquire(executor.demand(two)) is not None
+    executor.close()
+    ray.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("two_cpus")
+def test_a_shard_that_kills_every_worker_fails_its_run(site: Site) -> None:
+    dataset = site.stage("dataset", kind=StageKind.GENERATE, shards=1, wait_s=0, kills=True)
+    executor = site.executor()
+    with pytest.raises(StageError, match="ActorDiedError"):
+        executor.run(plan_of(dataset), "alice", "run", lambda event: None)
+    attempts, restarts = 1 + 2, 1 + MAX_RESTARTS
+    assert site.executed()["begun-shard-0"] == attempts * restarts
     executor.close()
     ray.shutdown()
 
